@@ -1,0 +1,180 @@
+"""The memory engine: one dict and a sorted list of its keys with a merged tail.
+
+Nothing survives the process. A put of a known key touches only the dict; new keys go to an
+unsorted tail that the next ordered read sorts and merges in (sorting an almost sorted list is
+linear), so writers never pay for order. Deleted keys stay in the list until they are many.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from holdfast.engines.base import Batch, Body, Durability, EngineTraits, View
+from holdfast.errors import ClosedError
+
+
+class _Space:
+    """One space's pairs, ordered on demand."""
+
+    __slots__ = ("dead", "order", "pairs", "tail")
+
+    def __init__(self) -> None:
+        self.pairs: dict[bytes, bytes] = {}
+        self.order: list[bytes] = []  # sorted; may hold keys that are gone
+        self.tail: list[bytes] = []  # new keys, unsorted; may hold keys that are gone or repeat
+        self.dead = 0
+
+    def sorted_keys(self) -> list[bytes]:
+        if len(self.tail) > 8:
+            self.order.extend(self.tail)
+            self.order.sort()
+            self.tail.clear()
+        elif self.tail:
+            for key in self.tail:
+                insort(self.order, key)
+            self.tail.clear()
+            # A key deleted and put again can stand twice; the scan drops equal neighbours.
+        if self.dead * 4 > len(self.order) + 64:
+            self.order = sorted(self.pairs)
+            self.dead = 0
+        return self.order
+
+
+class MemoryEngine:
+    """An engine that lives and dies with the process."""
+
+    traits = EngineTraits(name="memory", persistent=False, shared=False, max_batch_bytes=1 << 40)
+
+    def __init__(self) -> None:
+        self._spaces: list[_Space] = [_Space() for _ in range(256)]
+        self._lock = threading.RLock()
+        self._closed = False
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value of `key`, or None (a single dict read: atomic under the GIL)."""
+        if self._closed:
+            raise ClosedError("the memory engine is closed")
+        return self._spaces[key[0]].pairs.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values of `keys` in one consistent read."""
+        with self._lock:
+            self._check()
+            spaces = self._spaces
+            return [spaces[key[0]].pairs.get(key) for key in keys]
+
+    @contextmanager
+    def read(self) -> Iterator[View]:
+        """Hold the lock for the length of one call."""
+        with self._lock:
+            self._check()
+            yield _MemoryView(self._spaces)
+
+    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+        """Run `body` under the lock and apply its batch; nothing can fail once it has returned."""
+        with self._lock:
+            self._check()
+            self._apply(body(_MemoryView(self._spaces)))
+
+    def _apply(self, batch: Batch) -> None:
+        spaces = self._spaces
+        if batch.delete_ranges:
+            view = _MemoryView(spaces)
+            for start, stop in batch.delete_ranges:
+                for key, _ in view.scan(start, stop, keys_only=True):
+                    self._delete(key)
+        for key in batch.deletes:
+            self._delete(key)
+        for key, value in batch.puts:
+            space = spaces[key[0]]
+            if key not in space.pairs:
+                space.tail.append(key)
+            space.pairs[key] = value
+
+    def _delete(self, key: bytes) -> None:
+        space = self._spaces[key[0]]
+        if space.pairs.pop(key, None) is not None:
+            space.dead += 1
+
+    def flush(self) -> None:
+        """Do nothing: there is no disk."""
+        self._check()
+
+    def reclaim(self, budget: int | None = None) -> int:
+        """Drop the places of deleted keys."""
+        with self._lock:
+            self._check()
+            for space in self._spaces:
+                if space.dead:
+                    space.order, space.tail, space.dead = sorted(space.pairs), [], 0
+        return 0
+
+    def stats(self) -> Mapping[str, int | float | str]:
+        """Return the number of rows and the bytes of keys and values."""
+        with self._lock:
+            rows = sum(len(space.pairs) for space in self._spaces)
+            size = sum(len(k) + len(v) for s in self._spaces for k, v in s.pairs.items())
+        return {"rows": rows, "memory_bytes": size}
+
+    def close(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._closed = True
+            self._spaces = [_Space() for _ in range(256)]
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ClosedError("the memory engine is closed")
+
+
+class _MemoryView:
+    """The live state, seen while its engine's lock is held."""
+
+    __slots__ = ("_spaces",)
+
+    def __init__(self, spaces: list[_Space]) -> None:
+        self._spaces = spaces
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._spaces[key[0]].pairs.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        spaces = self._spaces
+        return [spaces[key[0]].pairs.get(key) for key in keys]
+
+    def scan(
+        self,
+        start: bytes,
+        stop: bytes,
+        *,
+        reverse: bool = False,
+        limit: int | None = None,
+        keys_only: bool = False,
+    ) -> list[tuple[bytes, bytes]]:
+        if start >= stop:
+            return []
+        found: list[tuple[bytes, bytes]] = []
+        indexes = range(start[0] if start else 0, (stop[0] if stop else 255) + 1)
+        for index in reversed(indexes) if reverse else indexes:
+            if limit is not None and len(found) >= limit:
+                break
+            space = self._spaces[index]
+            pairs, order = space.pairs, space.sorted_keys()
+            low, high = bisect_left(order, start), bisect_left(order, stop)
+            places = range(high - 1, low - 1, -1) if reverse else range(low, high)
+            last: bytes | None = None
+            for place in places:
+                key = order[place]
+                if key == last:
+                    continue
+                value = pairs.get(key)
+                if value is None:
+                    continue
+                last = key
+                found.append((key, b"" if keys_only else value))
+                if limit is not None and len(found) >= limit:
+                    break
+        return found

@@ -1,0 +1,311 @@
+"""Every error that Holdfast raises, in one tree.
+
+    StateError
+    ├── UsageError                 the call is wrong: fix the call
+    │   ├── InvalidArgumentError
+    │   ├── InvalidKeyError
+    │   ├── InvalidScopeError
+    │   ├── InvalidValueError      .path says which element
+    │   ├── LimitExceededError
+    │   ├── ConfigurationError
+    │   ├── MissingExtraError
+    │   ├── ReadOnlyError
+    │   └── ClosedError
+    ├── RejectedError              the state said no: look at the data, perhaps retry
+    │   ├── ConflictError          .expected, .actual revisions; .reason
+    │   ├── WrongTypeError         the stored value cannot take this operation
+    │   ├── EphemeralMixError      a key is ephemeral or durable, not both
+    │   ├── HorizonError           the past asked for has been trimmed
+    │   ├── DivergedError          a position belongs to another history
+    │   ├── ProtectionRequiredError
+    │   └── SchemaRequiredError
+    └── EngineError                storage failed
+        ├── OutcomeUnknownError    .commit_id: the commit may or may not have happened
+        ├── PoisonedError          reopen the store first
+        ├── CorruptionError        .where: what is stored is not what was written
+        ├── BusyError              another process holds what this call needs
+        ├── DiskFullError
+        ├── NotAStoreError
+        ├── FormatVersionError
+        ├── UnsupportedPlatformError
+        └── ForkedError            the handle belongs to the parent process
+
+Each class has a stable ``code`` (shown by the CLI and, later, the server), says whether trying
+again can help (``retryable``), and carries a ``hint``: what to do next. Facts are attributes.
+Messages never contain stored values.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class StateError(Exception):
+    """Root of all errors of Holdfast.
+
+    Args:
+        message: What happened, and where.
+        hint: What the caller can do next; the class's own hint where none is given.
+        **facts: Attributes of the error (they survive pickling).
+    """
+
+    code: ClassVar[str] = "state_error"
+    retryable: ClassVar[bool] = False
+    default_hint: ClassVar[str] = ""
+
+    hint: str
+
+    def __init__(self, message: str, *, hint: str | None = None, **facts: Any) -> None:
+        super().__init__(message)
+        self.__dict__.update(facts)
+        self.hint = self.default_hint if hint is None else hint
+
+    @property
+    def message(self) -> str:
+        """What happened, without the hint."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+# --- the call is wrong ------------------------------------------------------------------------
+
+
+class UsageError(StateError):
+    """The call cannot work as it is written."""
+
+    code = "usage"
+
+
+class InvalidArgumentError(UsageError):
+    """An argument is out of range, or arguments exclude each other."""
+
+    code = "invalid_argument"
+
+
+class InvalidKeyError(UsageError):
+    """A key breaks a rule of keys."""
+
+    code = "invalid_key"
+    default_hint = "keys are non-empty text without control characters"
+
+
+class InvalidScopeError(UsageError):
+    """A scope, or the text of one, breaks the grammar."""
+
+    code = "invalid_scope"
+    default_hint = (
+        "use global, agent:ID, workflow:ID, workflow:ID:step:NAME, session:ID, user:ID or custom:NS"
+    )
+
+
+class InvalidValueError(UsageError):
+    """A value would not read back equal.
+
+    Attributes:
+        path: The offending element, as ``$.profile.tags[3]``.
+    """
+
+    code = "invalid_value"
+    default_hint = (
+        "store JSON types, bytes, datetime, date, time, timedelta, UUID, Decimal, sets, "
+        "or a msgspec Struct, dataclass or pydantic model"
+    )
+    path: str = "$"
+
+
+class LimitExceededError(UsageError):
+    """Something is larger than a stated limit.
+
+    Attributes:
+        limit: The limit; actual: what was met (both in the unit that the message names).
+    """
+
+    code = "limit_exceeded"
+    limit: int | None = None
+    actual: int | None = None
+
+
+class ConfigurationError(UsageError):
+    """A URL, a setting or a combination of settings cannot work."""
+
+    code = "configuration"
+
+
+class MissingExtraError(UsageError):
+    """A feature needs an optional dependency that is not installed."""
+
+    code = "missing_extra"
+
+
+class ReadOnlyError(UsageError):
+    """A write was asked of a store that is open for reading."""
+
+    code = "read_only"
+    default_hint = "open the store without read_only=True"
+
+
+class ClosedError(UsageError):
+    """The store is closed."""
+
+    code = "closed"
+    default_hint = "open it again with holdfast.open"
+
+
+# --- the state said no ------------------------------------------------------------------------
+
+
+class RejectedError(StateError):
+    """The data, as it is, does not allow this."""
+
+    code = "rejected"
+
+
+class ConflictError(RejectedError):
+    """Somebody else changed what this write depended on.
+
+    Attributes:
+        scope, key: What the conflict is about (texts), where it is one key.
+        expected: The revision (or version) that the caller relied on; None for "must not exist".
+        actual: The one that is there; 0 where nothing is.
+        reason: ``"revision"``, ``"version"``, ``"exists"``, ``"range"``, ``"too_old"``,
+            ``"snapshot"`` or ``"exhausted"``.
+    """
+
+    code = "conflict"
+    retryable = True
+    default_hint = "read again and retry; transact(fn) and update(fn) do that for you"
+    scope: str | None = None
+    key: str | None = None
+    expected: int | None = None
+    actual: int | None = None
+    reason: str = "revision"
+
+
+class WrongTypeError(RejectedError):
+    """The stored value is of a type that this operation cannot work on."""
+
+    code = "wrong_type"
+
+
+class EphemeralMixError(RejectedError):
+    """A key is either ephemeral or durable; crossing over needs a delete first."""
+
+    code = "ephemeral_mix"
+    default_hint = "delete the key first, or use another key"
+
+
+class HorizonError(RejectedError):
+    """The past that was asked for has been trimmed by retention.
+
+    Attributes:
+        requested: The revision asked for; horizon: the oldest one that can be read in full.
+    """
+
+    code = "before_horizon"
+    requested: int | None = None
+    horizon: int | None = None
+
+
+class DivergedError(RejectedError):
+    """A position (cursor, base, standby) belongs to another history than this store's."""
+
+    code = "diverged"
+    default_hint = "start again from a snapshot of this store"
+
+
+class ProtectionRequiredError(RejectedError):
+    """The state class demands encryption and none is configured."""
+
+    code = "protection_required"
+    default_hint = "configure an encryption engine, or use another state class"
+
+
+class SchemaRequiredError(RejectedError):
+    """The state class demands a schema and none is bound."""
+
+    code = "schema_required"
+    default_hint = "bind a schema to the key, or use another state class"
+
+
+# --- storage failed ---------------------------------------------------------------------------
+
+
+class EngineError(StateError):
+    """The storage engine failed; nothing was written unless the class says otherwise."""
+
+    code = "engine"
+
+
+class OutcomeUnknownError(EngineError):
+    """A commit or a flush raised: it may or may not have happened.
+
+    Attributes:
+        commit_id: Hex id of the commit; look it up with ``state.find_commit`` after reopening.
+    """
+
+    code = "outcome_unknown"
+    default_hint = "reopen the store, then ask state.find_commit(commit_id) before you retry"
+    commit_id: str | None = None
+
+
+class PoisonedError(EngineError):
+    """The engine met an error that leaves its handle in doubt; it refuses writes until reopened."""
+
+    code = "poisoned"
+    default_hint = "close the store and open it again"
+
+
+class CorruptionError(EngineError):
+    """What is stored is not what was written.
+
+    Attributes:
+        where: The damaged thing (scope and key, or the engine's own words).
+    """
+
+    code = "corruption"
+    default_hint = "run verify() to see the extent; repair(into=...) salvages what is sound"
+    where: str | None = None
+
+
+class BusyError(EngineError):
+    """Another process holds what this call needs."""
+
+    code = "busy"
+    retryable = True
+
+
+class DiskFullError(EngineError):
+    """No space is left; nothing was written and reads go on."""
+
+    code = "disk_full"
+    retryable = True
+    default_hint = "free disk space, then retry"
+
+
+class NotAStoreError(EngineError):
+    """What the path names is not a Holdfast store."""
+
+    code = "not_a_store"
+    default_hint = "check the path; a new store is made in a path that does not exist yet"
+
+
+class FormatVersionError(EngineError):
+    """The store was written in a format that this version cannot read; it was left untouched."""
+
+    code = "format_version"
+    default_hint = "upgrade Holdfast"
+
+
+class UnsupportedPlatformError(EngineError):
+    """The library or filesystem cannot keep the engine's promises."""
+
+    code = "unsupported_platform"
+
+
+class ForkedError(EngineError):
+    """The handle was inherited over a fork and cannot be used in the child."""
+
+    code = "forked"
+    default_hint = "open the store in the child process"
