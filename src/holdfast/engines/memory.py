@@ -52,12 +52,20 @@ class MemoryEngine:
         self._spaces: list[_Space] = [_Space() for _ in range(256)]
         self._lock = threading.RLock()
         self._closed = False
+        self._slow = False  # a batch is being applied, or the engine is closed
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the value of `key`, or None (a single dict read: atomic under the GIL)."""
-        if self._closed:
-            raise ClosedError("the memory engine is closed")
-        return self._spaces[key[0]].pairs.get(key)
+        """Return the value of `key`, or None, with no lock unless a batch is being applied.
+
+        One dict read is atomic. A get that began before the batch may see a key old or new; one
+        that begins while the batch is applied waits, so nobody sees new and then old.
+        """
+        spaces = self._spaces  # before the flag: `close` sets the flag, then drops the spaces
+        if self._slow:
+            with self._lock:
+                self._check()
+                return self._spaces[key[0]].pairs.get(key)
+        return spaces[key[0]].pairs.get(key)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of `keys` in one consistent read."""
@@ -77,17 +85,26 @@ class MemoryEngine:
         """Run `body` under the lock and apply its batch; nothing can fail once it has returned."""
         with self._lock:
             self._check()
-            self._apply(body(_MemoryView(self._spaces)))
+            batch = body(_MemoryView(self._spaces))
+            self._slow = True
+            try:
+                self._apply(batch)
+            finally:
+                self._slow = False
 
     def _apply(self, batch: Batch) -> None:
         spaces = self._spaces
-        if batch.delete_ranges:
+        if batch.delete_ranges or batch.deletes:
+            # A key that is put again goes from old to new: a `get` never finds it absent.
+            kept = {key for key, _ in batch.puts}
             view = _MemoryView(spaces)
             for start, stop in batch.delete_ranges:
                 for key, _ in view.scan(start, stop, keys_only=True):
+                    if key not in kept:
+                        self._delete(key)
+            for key in batch.deletes:
+                if key not in kept:
                     self._delete(key)
-        for key in batch.deletes:
-            self._delete(key)
         for key, value in batch.puts:
             space = spaces[key[0]]
             if key not in space.pairs:
@@ -115,6 +132,7 @@ class MemoryEngine:
     def stats(self) -> Mapping[str, int | float | str]:
         """Return the number of rows and the bytes of keys and values."""
         with self._lock:
+            self._check()
             rows = sum(len(space.pairs) for space in self._spaces)
             size = sum(len(k) + len(v) for s in self._spaces for k, v in s.pairs.items())
         return {"rows": rows, "memory_bytes": size}
@@ -122,7 +140,7 @@ class MemoryEngine:
     def close(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._closed = True
+            self._closed = self._slow = True
             self._spaces = [_Space() for _ in range(256)]
 
     def _check(self) -> None:
