@@ -1,0 +1,70 @@
+"""Forking: the child closes what it inherited and opens its own connections.
+
+SQLite keeps a table of the files and POSIX locks of its process, and the kernel does not hand
+those locks to a child. A connection inherited and merely *kept* poisons that table: a new one on the same
+file finds the locks "already held", takes none, and runs unprotected (seen in /proc/locks).
+Closing the inherited connections clears the table and cannot hurt the parent, whose locks are its own, as
+long as the close does not checkpoint or delete the log: all connections carry
+``SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE``. Only idle connections can be closed, so forking waits for
+calls in flight. If they do not end soon (say, the forking thread itself holds a view), the child keeps
+everything untouched for ever, and its handle raises `ForkedError`.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+PATIENCE = 2.0  #: seconds that a fork waits for calls in flight
+
+
+class Forkable(Protocol):
+    """What a handle does around a fork."""
+
+    def fork_pause(self, timeout: float) -> bool:
+        """Let no call run; return whether that worked."""
+        ...
+
+    def fork_resume(self) -> None:
+        """Undo `fork_pause`, in the parent. Called only if that worked."""
+        ...
+
+    def fork_child(self, *, quiet: bool) -> None:
+        """Start afresh in the child; `quiet` says whether `fork_pause` worked."""
+        ...
+
+
+_handles: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_paused: list[tuple[Forkable, bool]] = []
+#: What a child inherited in use. Never freed: freeing a connection closes it.
+_graveyard: list[Forkable] = []
+
+
+def watch(handle: Forkable) -> None:
+    """Have `handle` told of forks, for as long as it lives."""
+    _handles.add(handle)
+
+
+def _before() -> None:
+    for handle in list(_handles):
+        _paused.append((handle, handle.fork_pause(PATIENCE)))
+
+
+def _in_parent() -> None:
+    while _paused:
+        handle, quiet = _paused.pop()
+        if quiet:
+            handle.fork_resume()
+
+
+def _in_child() -> None:
+    while _paused:
+        handle, quiet = _paused.pop()
+        if not quiet:
+            _graveyard.append(handle)
+        handle.fork_child(quiet=quiet)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
