@@ -1,0 +1,316 @@
+"""The engine that reads and writes a RocksDB store. It does not know how one is opened.
+
+Locks, always taken in this order: `_writing` (one commit at a time, the body included), then
+`_gate` (short: what is published, who is at work). `get` takes none: it reads through the
+published snapshot, in one expression.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from holdfast.clock import Clock
+from holdfast.engines.base import Batch, Body, Durability, EngineTraits, View
+from holdfast.engines.rocksdb import directory, forks, library
+from holdfast.engines.rocksdb.flusher import Flusher
+from holdfast.engines.rocksdb.state import Dead, State
+from holdfast.errors import ClosedError, ForkedError, OutcomeUnknownError, PoisonedError
+
+TRAITS = EngineTraits(name="rocksdb", persistent=True, shared=False)
+
+#: Seconds that `close` waits for views.
+_PATIENCE = 10.0
+
+
+class RocksDBEngine:
+    """One process's handle on a RocksDB store.
+
+    Args:
+        database: Open for writing.
+        path: Its directory.
+        cache: The block cache that it uses.
+        flush_every: Seconds within which a RELAXED write is on disk.
+        clock: Waits between those flushes.
+    """
+
+    traits = TRAITS
+
+    def __init__(
+        self,
+        database: library.Database,
+        path: Path,
+        *,
+        cache: Any,
+        flush_every: float,
+        clock: Clock,
+    ) -> None:
+        self._database: library.Database | None = database
+        self._path = path
+        self._cache = cache
+        self._writing = threading.Lock()
+        self._gate = threading.Condition(threading.Lock())
+        self._views = 0  # open ones, of all states; guarded by the gate
+        self._working = 0  # calls under way that use the database itself; guarded by the gate
+        self._dead: Dead | None = None
+        self._poison: str | None = None
+        self._state = State(database, self._gate)
+        self._snapshot: Any = self._state.snapshot
+        self._flusher = Flusher(weakref.WeakMethod(self.flush), flush_every, clock)
+        forks.watch(self)
+
+    # --- reading --------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the committed value of `key`, or None."""
+        try:
+            return self._snapshot[key]  # type: ignore[no-any-return]
+        except Exception as error:  # noqa: BLE001 - rocksdict's own class
+            if error.args == library.ABSENT:
+                return None
+            raise library.translate(error, "get") from None
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the committed values of `keys`, all of one state."""
+        snapshot, absent = self._snapshot, library.ABSENT
+        found: list[bytes | None] = []
+        if not keys and self._dead is not None:
+            raise self._dead.error()
+        for key in keys:
+            try:
+                found.append(snapshot[key])
+            except Exception as error:  # noqa: BLE001 - rocksdict's own class
+                if error.args != absent:
+                    raise library.translate(error, "get_many") from None
+                found.append(None)
+        return found
+
+    @contextmanager
+    def read(self) -> Iterator[View]:
+        """Open a view of the published state; it waits for nobody and holds nobody up."""
+        with self._gate:
+            if self._dead is not None:
+                raise self._dead.error()
+            state = self._state
+            state.views += 1
+            self._views += 1
+        try:
+            yield state
+        finally:
+            with self._gate:
+                state.views -= 1
+                self._views -= 1
+                self._gate.notify_all()
+
+    # --- writing --------------------------------------------------------------------------
+
+    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+        """Run `body` on the published state, commit its batch, publish the state after it."""
+        self._refuse()
+        with self._writing:
+            self._refuse()
+            state = self._state
+            batch = body(state)
+            made = _made(batch)
+            try:
+                if durability is Durability.SYNC:
+                    self._commit_synced(state, made)
+                elif made is not None:
+                    self._commit(state, made)
+            except BaseException as error:
+                raise self._unknown(error, "commit") from error
+        if durability is Durability.RELAXED:
+            self._flusher.ask()
+
+    def _commit(self, state: State, made: Any) -> None:
+        database = self._database
+        assert database is not None
+        # The gate is held from before the change until it is published, so nobody opens a view,
+        # or a scan, in between. RocksDB hands the batch to the kernel before `write` returns; if
+        # that fails, nothing of it can be read here, so the state is right without being pinned.
+        with self._gate:
+            if state.views:
+                state.pin()
+            database.write(made)
+            self._publish(database)
+
+    def _commit_synced(self, state: State, made: Any) -> None:
+        database = self._database
+        assert database is not None
+        if made is None:
+            database.flush_wal(True)
+            return
+        with self._gate:
+            state.pin()  # for whoever comes while the disk is waited for
+            database.write(made)
+        # Not `WriteOptions.sync`: that would hold the GIL for as long as the disk takes.
+        database.flush_wal(True)
+        with self._gate:
+            self._publish(database)
+
+    def _publish(self, database: library.Database) -> None:
+        self._state = state = State(database, self._gate)
+        self._snapshot = state.snapshot
+
+    def flush(self) -> None:
+        """Bring everything acknowledged so far to disk."""
+        self._refuse()
+        with self._writing:
+            self._sync()
+
+    def _sync(self) -> None:
+        self._refuse()
+        assert self._database is not None
+        try:
+            self._database.flush_wal(True)
+        except BaseException as error:
+            raise self._unknown(error, "flush") from error
+
+    def _unknown(self, error: BaseException, what: str) -> OutcomeUnknownError:
+        """Poison the handle. Readers stay on the last published state."""
+        self._poison = f"a {what} failed: {error}"
+        return OutcomeUnknownError(f"RocksDB's {what} failed: {error}")
+
+    # --- upkeep ---------------------------------------------------------------------------
+
+    def reclaim(self, budget: int | None = None) -> int:
+        """Rewrite files without what was deleted; return the bytes that the disk got back.
+
+        With a budget the files that hold most deletions go first, one by one, until about
+        `budget` bytes are free.
+        """
+        self._refuse()
+        with self._work() as database:
+            before = directory.sizes(self._path)[0]
+            try:
+                database.flush()
+                if budget is None:
+                    library.compact(database, None, None)
+                for file in [] if budget is None else _with_deletions(database):
+                    library.compact(database, file["start_key"], file["end_key"] + b"\x00")
+                    if before - directory.sizes(self._path)[0] >= (budget or 0):
+                        break
+            except Exception as error:  # noqa: BLE001 - rocksdict's own class
+                raise library.translate(error, "reclaim") from None
+            return max(0, before - directory.sizes(self._path)[0])
+
+    def stats(self) -> Mapping[str, int | float | str]:
+        """Return sizes in bytes and what RocksDB tells of itself."""
+        with self._work() as database:
+            disk, logs, free = directory.sizes(self._path)
+            found: dict[str, int | float | str] = {
+                "path": str(self._path),
+                "version": f"rocksdict {library.version()}",
+                "disk_bytes": disk,
+                "wal_bytes": logs,
+                "free_bytes": free,
+                "block_cache_bytes": self._cache.get_usage(),
+            }
+            for name, of in (
+                ("estimated_keys", "rocksdb.estimate-num-keys"),
+                ("memtable_bytes", "rocksdb.cur-size-all-mem-tables"),
+                ("background_errors", "rocksdb.background-errors"),
+            ):
+                found[name] = database.property_int_value(of) or 0
+            return found
+
+    def close(self) -> None:
+        """Flush and let go of the store, after the calls under way in other threads."""
+        if self._dead is not None:
+            return
+        self._flusher.stop()
+        with self._writing:
+            with self._gate:
+                if self._dead is not None:
+                    return
+                self._dead = Dead(closed)
+                database, self._database = self._database, None
+                snapshot, self._snapshot = self._state.snapshot, self._dead
+                self._gate.wait_for(lambda: not self._working)
+                # A view that its caller forgot keeps RocksDB open, not this call.
+                self._gate.wait_for(lambda: not self._views, _PATIENCE)
+                del self._state
+            assert database is not None
+            # A `get` may hold the snapshot for a moment; RocksDB closes with its last user.
+            moment = threading.Event()
+            for _ in range(200):
+                if sys.getrefcount(snapshot) <= 2:
+                    break
+                moment.wait(0.001)
+            del snapshot
+            try:
+                database.close()
+            except Exception as error:  # noqa: BLE001 - rocksdict's own class
+                if self._poison is None:
+                    raise self._unknown(error, "flush at closing") from None
+            finally:
+                del database
+
+    # --- who may work ---------------------------------------------------------------------
+
+    @contextmanager
+    def _work(self) -> Iterator[library.Database]:
+        with self._gate:
+            if self._dead is not None:
+                raise self._dead.error()
+            database = self._database
+            assert database is not None
+            self._working += 1
+        try:
+            yield database
+        finally:
+            del database
+            with self._gate:
+                self._working -= 1
+                self._gate.notify_all()
+
+    def _refuse(self) -> None:
+        if self._dead is not None:
+            raise self._dead.error()
+        if self._poison is not None:
+            raise PoisonedError(f"the handle on {self._path} refuses writes: {self._poison}")
+
+    def disown(self) -> list[Any]:
+        """Make the handle useless: this process is a child of the one that opened it."""
+        self._writing = threading.Lock()  # a thread that is not here may hold the old ones
+        self._gate = threading.Condition(threading.Lock())
+        foreign = [self._database, self._snapshot, getattr(self, "_state", None)]
+        if self._dead is None:
+            self._dead = self._snapshot = Dead(forked)
+        return [each for each in foreign if each is not None]
+
+
+def _made(batch: Batch) -> Any:
+    """Build RocksDB's batch, in the contract's order (its own rule is: the later wins)."""
+    if not (batch.puts or batch.deletes or batch.delete_ranges):
+        return None
+    made = library.new_batch()
+    for start, stop in batch.delete_ranges:
+        if start < stop:  # RocksDB would take one that is upside down and then fail for good
+            made.delete_range(start, stop)
+    for key in batch.deletes:
+        made.delete(key)
+    put = made.put
+    for key, value in batch.puts:
+        put(key, value)
+    return made
+
+
+def _with_deletions(database: library.Database) -> list[dict[str, Any]]:
+    files = [file for file in database.live_files() if file.get("num_deletions")]
+    return sorted(files, key=lambda file: -int(file["num_deletions"]))
+
+
+def closed() -> Exception:
+    """Say that the handle was closed."""
+    return ClosedError("the RocksDB store is closed")
+
+
+def forked() -> Exception:
+    """Say that the handle is the parent's."""
+    return ForkedError("this RocksDB handle was opened before a fork, in the parent process")

@@ -1,0 +1,61 @@
+"""How a RocksDB store is opened: settings, then what is in the directory, then RocksDB."""
+
+from __future__ import annotations
+
+from holdfast.clock import Clock, SystemClock
+from holdfast.config import EngineURL
+from holdfast.engines.base import Engine
+from holdfast.engines.rocksdb import directory, library
+from holdfast.engines.rocksdb.engine import RocksDBEngine
+from holdfast.engines.rocksdb.reader import RocksDBReader
+from holdfast.engines.rocksdb.settings import RocksDBSettings
+from holdfast.errors import CorruptionError, EngineError, NotAStoreError
+
+
+def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None = None) -> Engine:
+    """Open the store in a directory, or make one there.
+
+    One handle can write, over all processes. Readers (``read_only=True``) work beside it: they
+    see what it has handed to the operating system, which is a moment before a SYNC write is
+    acknowledged.
+
+    Args:
+        url: The directory, and `RocksDBSettings` as options.
+        read_only: Refuse writes, and leave the store to another process's writer.
+        clock: For the background flush.
+
+    Raises:
+        ConfigurationError: The parent directory is missing, or an option is wrong.
+        NotAStoreError: Something else is there; with `read_only`, or nothing is.
+        FormatVersionError: The store is of a newer layout.
+        BusyError: Another handle writes.
+        CorruptionError: The store is damaged.
+    """
+    settings = RocksDBSettings.from_url(url)
+    cache = library.new_cache(settings.cache_capacity)
+    options = library.build_options(settings, cache)
+    path = settings.path
+    exists = directory.inspect(path)
+    if read_only:
+        if not exists:
+            raise NotAStoreError(f"there is no store at {path} to read")
+        return RocksDBReader(path, options, cache=cache)
+    if not exists:
+        directory.begin(path)
+    try:
+        database = library.open_writer(path, options, create=not exists)
+    except EngineError as error:
+        if exists and "does not exist (create_if_missing is false)" in error.message:
+            raise CorruptionError(
+                f"{path} is marked as a store, but its database is gone", where="CURRENT"
+            ) from None
+        raise
+    if not exists:
+        directory.finish(path)
+    return RocksDBEngine(
+        database,
+        path,
+        cache=cache,
+        flush_every=settings.flush_every_ms / 1000,
+        clock=clock or SystemClock(),
+    )
