@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 
 import apsw
 
@@ -166,9 +166,3 @@ class Checkpointer:
     def reborn(self) -> None:
         """Start afresh in a forked child, which has no thread yet."""
         self._reset()
-
-
-def close_quietly(session: Session) -> None:
-    """Close a session whose state no longer matters."""
-    with suppress(apsw.Error):
-        session.close()

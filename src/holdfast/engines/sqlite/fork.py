@@ -13,6 +13,7 @@ everything untouched for ever, and its handle raises `ForkedError`.
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -35,36 +36,47 @@ class Forkable(Protocol):
         ...
 
 
-_handles: weakref.WeakSet[Forkable] = weakref.WeakSet()
-_paused: list[tuple[Forkable, bool]] = []
-#: What a child inherited in use. Never freed: freeing a connection closes it.
-_graveyard: list[Forkable] = []
+class _Forks:
+    """The one registry of a process (`os.register_at_fork` cannot be undone)."""
+
+    def __init__(self) -> None:
+        self._handles: weakref.WeakSet[Forkable] = weakref.WeakSet()
+        self._one = threading.Lock()  # held from before a fork until after it
+        self._paused: list[tuple[Forkable, bool]] = []
+        #: What a child inherited in use. Never freed: freeing a connection closes it.
+        self._graveyard: list[Forkable] = []
+
+    def watch(self, handle: Forkable) -> None:
+        self._handles.add(handle)
+
+    def before(self) -> None:
+        self._one.acquire()
+        for handle in list(self._handles):
+            self._paused.append((handle, handle.fork_pause(PATIENCE)))
+
+    def in_parent(self) -> None:
+        while self._paused:
+            handle, quiet = self._paused.pop()
+            if quiet:
+                handle.fork_resume()
+        self._one.release()
+
+    def in_child(self) -> None:
+        self._one = threading.Lock()
+        while self._paused:
+            handle, quiet = self._paused.pop()
+            if not quiet:
+                self._graveyard.append(handle)
+            handle.fork_child(quiet=quiet)
 
 
-def watch(handle: Forkable) -> None:
-    """Have `handle` told of forks, for as long as it lives."""
-    _handles.add(handle)
-
-
-def _before() -> None:
-    for handle in list(_handles):
-        _paused.append((handle, handle.fork_pause(PATIENCE)))
-
-
-def _in_parent() -> None:
-    while _paused:
-        handle, quiet = _paused.pop()
-        if quiet:
-            handle.fork_resume()
-
-
-def _in_child() -> None:
-    while _paused:
-        handle, quiet = _paused.pop()
-        if not quiet:
-            _graveyard.append(handle)
-        handle.fork_child(quiet=quiet)
-
+_forks = _Forks()
+#: Have a handle told of forks, for as long as it lives.
+watch = _forks.watch
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+    os.register_at_fork(
+        before=_forks.before,
+        after_in_parent=_forks.in_parent,
+        after_in_child=_forks.in_child,
+    )

@@ -25,6 +25,7 @@ class Opening:
 
     Attributes:
         turnstile: The queue of its writers.
+        page_size: Of the file, in bytes.
     """
 
     def __init__(self, settings: SqliteSettings, *, read_only: bool) -> None:
@@ -42,7 +43,7 @@ class Opening:
         require_filesystem(folder, exclusive=settings.exclusive)
         exists = os.path.lexists(self._path)
         if exists or read_only:
-            layout.inspect(self._path)
+            self.page_size = layout.inspect(self._path).page_size
         if read_only:
             self.turnstile = Turnstile(self._path, 1.0, shared=False)
             self._choose_read_only()
@@ -70,7 +71,7 @@ class Opening:
         except OSError as error:
             raise EngineError(f"cannot make {self._path}: {error.strerror}") from error
         if not exists:
-            layout.inspect(self._path)
+            self.page_size = layout.inspect(self._path).page_size
         return turnstile
 
     def session(self, *, cache: int | None = None, timeout_ms: int | None = None) -> Session:

@@ -18,7 +18,7 @@ import threading
 import time
 from types import TracebackType
 
-from holdfast.errors import BusyError, InvalidArgumentError
+from holdfast.errors import BusyError, ClosedError, InvalidArgumentError
 
 
 class Turnstile:
@@ -36,6 +36,7 @@ class Turnstile:
         self._owner: int | None = None
         self._files: list[int] = []
         self._held = -1
+        self._closed = False
         if shared:
             for suffix in ("-turn", "-lock"):
                 self._files.append(self._open(suffix))
@@ -58,14 +59,16 @@ class Turnstile:
                 self._take(self._hold, deadline)
         finally:
             self._turn.release()
-        self._owner = me
-        if self._shared:
-            try:
+        try:
+            if self._closed:
+                raise ClosedError(f"sqlite store {self._path} is closed")
+            self._owner = me
+            if self._shared:
                 self._enter_files(deadline)
-            except BaseException:
-                self._owner = None
-                self._hold.release()
-                raise
+        except BaseException:
+            self._owner = None
+            self._hold.release()
+            raise
 
     def __exit__(
         self,
@@ -143,11 +146,20 @@ class Turnstile:
             os.close(file)
         self._files = [self._open("-turn"), self._open("-lock")] if self._shared else []
 
+    def disown(self) -> None:
+        """Forget the lock that the parent's writer holds, in a child forked inside a write.
+
+        Unlocking the inherited descriptor would unlock the parent's.
+        """
+        self._held = -1
+
     def close(self) -> None:
-        """Release the descriptors; the sidecar files stay."""
-        files, self._files = self._files, []
-        for file in files:
-            os.close(file)
+        """Release the descriptors and turn away who still queues; the sidecar files stay."""
+        with self._hold:
+            self._closed = True
+            for file in self._files:
+                os.close(file)
+            self._files = []
 
 
 def _release(file: int, *, keep: bool) -> None:

@@ -1,0 +1,156 @@
+"""All connections of one open store: many that read, one that writes, one that checkpoints.
+
+It decides who gets which, what a fork does to them and how they are closed, and knows nothing
+of batches, durability or poison.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import apsw
+
+from holdfast.engines.sqlite.failure import translate
+from holdfast.engines.sqlite.opening import Opening
+from holdfast.engines.sqlite.pool import ReaderPool
+from holdfast.engines.sqlite.session import Session
+from holdfast.engines.sqlite.settings import SqliteSettings
+from holdfast.errors import ClosedError, CorruptionError, ForkedError, StateError
+
+
+class Connections:
+    """The sessions of a store. With ``exclusive`` there is one, for every purpose.
+
+    Attributes:
+        readers: The pool.
+        forked: The process was forked while one of them was in use; none may be touched.
+    """
+
+    def __init__(self, settings: SqliteSettings, opening: Opening) -> None:
+        self._opening, self._path = opening, str(settings.path)
+        self._exclusive = settings.exclusive
+        self._writer: Session | None = None
+        self._checkpoints: Session | None = None
+        self._lease = threading.Lock()
+        self.forked = False
+        self.readers = ReaderPool(
+            opening.session,
+            keep=settings.max_readers,
+            path=self._path,
+            most=1 if settings.exclusive else None,
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self.readers.closed
+
+    def __len__(self) -> int:
+        extra = (self._writer is not None) + (self._checkpoints is not None)
+        return len(self.readers) + extra
+
+    def check(self) -> None:
+        """Refuse use after a close or a fork.
+
+        Raises:
+            ClosedError: The store is closed.
+            ForkedError: This process was forked while the store was in use.
+        """
+        if self.forked:
+            raise ForkedError(f"sqlite store {self._path} was in use when this process was forked")
+        if self.readers.closed:
+            raise ClosedError(f"sqlite store {self._path} is closed")
+
+    @contextmanager
+    def reader(self) -> Iterator[Session]:
+        """Lend a session that reads; whatever transaction it is left in ends here."""
+        self.check()
+        if self._opening.changed():
+            raise CorruptionError(
+                f"{self._path} changed while it was open as a file that cannot change",
+                hint="open it again",
+            )
+        session = self.readers.take()
+        try:
+            yield session
+        except StateError as error:
+            raise self.explain(error) from error.__cause__
+        finally:
+            if not self.forked:
+                try:
+                    session.end()
+                    self.readers.give(session)
+                except apsw.Error:
+                    self.readers.drop(session)
+
+    def explain(self, error: StateError) -> StateError:
+        """Return `error`, or the fact that the store was closed if that is the reason for it."""
+        cause = error.__cause__
+        if self.readers.closed and isinstance(cause, apsw.Error):
+            return translate(cause, self._path, closed=True)
+        return error
+
+    def borrow_writer(self) -> Session:
+        """Return the session that writes. The turnstile is held."""
+        if self._exclusive:
+            return self.readers.take()
+        if self._writer is None:
+            self._writer = self._opening.session()
+        return self._writer
+
+    def return_writer(self, session: Session) -> None:
+        """Take the writing session back."""
+        if self._exclusive:
+            self.readers.give(session)
+
+    @contextmanager
+    def checkpointing(self) -> Iterator[Session]:
+        """Lend the session that checkpoints."""
+        if self._exclusive:
+            with self.reader() as session:
+                yield session
+            return
+        with self._lease:
+            self.check()
+            if self._checkpoints is None:
+                # It waits for readers in the log only briefly, as writers wait for it.
+                self._checkpoints = self._opening.session(cache=0, timeout_ms=20)
+            yield self._checkpoints
+
+    def close(self, *, keep_log: bool) -> None:
+        """Close every session, the writer's last.
+
+        The last connection of all processes copies the log back and removes it, under SQLite's
+        own exclusive lock; with `keep_log` it does not.
+        """
+        last = None if keep_log else self.borrow_writer()
+        if self._checkpoints is not None:
+            with suppress(apsw.Error):
+                self._checkpoints.close()
+        if self._exclusive:
+            self.readers.closed = True
+        else:
+            self.readers.close()
+        with suppress(apsw.Error):
+            if last is not None:
+                last.db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+                last.close()
+            elif self._writer is not None:
+                self._writer.close()
+        self.readers.close()
+
+    def reborn(self) -> None:
+        """Start afresh in a forked child; no session was in use."""
+        for session in (self._writer, self._checkpoints):
+            if session is not None:
+                session.close()
+        self._writer = self._checkpoints = None
+        self._lease = threading.Lock()
+        self.readers.reborn()
+
+    def disown(self) -> None:
+        """Never touch a session again, in a child forked while one was in use."""
+        self.forked = True
+        self.readers.idle.clear()
