@@ -1,3 +1,68 @@
-"""Holdfast: the durable state layer for AI agents, workflows and sessions."""
+"""Holdfast: the durable state layer for AI agents, workflows and sessions.
+
+    import holdfast
+    from holdfast import StateScope
+
+    state = holdfast.open("state.db")
+    state.set(StateScope.agent("researcher-7"), "profile", {"name": "Ada"})
+"""
+
+from holdfast.config import EngineURL
+from holdfast.engines.base import Durability
+from holdfast.errors import (
+    ConflictError,
+    CorruptionError,
+    EngineError,
+    HorizonError,
+    OutcomeUnknownError,
+    RejectedError,
+    StateError,
+    UsageError,
+)
+from holdfast.manager import StateManager
+from holdfast.opening import open
+from holdfast.store.kernel import StoreSettings
+from holdfast.store.policy import ScopePolicy
+from holdfast.store.scope import ScopeKind, StateScope
+from holdfast.store.value import (
+    Change,
+    Difference,
+    GetRequest,
+    Operation,
+    SetOperation,
+    StateClass,
+    StateMetadata,
+    StateValue,
+)
+from holdfast.transaction import Snapshot, StateTransaction
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Change",
+    "ConflictError",
+    "CorruptionError",
+    "Difference",
+    "Durability",
+    "EngineError",
+    "EngineURL",
+    "GetRequest",
+    "HorizonError",
+    "Operation",
+    "OutcomeUnknownError",
+    "RejectedError",
+    "ScopeKind",
+    "ScopePolicy",
+    "SetOperation",
+    "Snapshot",
+    "StateClass",
+    "StateError",
+    "StateManager",
+    "StateMetadata",
+    "StateScope",
+    "StateTransaction",
+    "StateValue",
+    "StoreSettings",
+    "UsageError",
+    "open",
+]

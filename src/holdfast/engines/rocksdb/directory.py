@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.errors import ConfigurationError, FormatVersionError, NotAStoreError
@@ -98,17 +99,35 @@ def sizes(path: Path) -> tuple[int, int, int]:
     return total, logs, filesystem.f_bavail * filesystem.f_frsize
 
 
-def fingerprint(path: Path) -> tuple[object, ...]:
-    """Return something that changes with every commit of another process's writer."""
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What tells one moment of a writer's files from another.
+
+    Attributes:
+        files: Names of logs, and names and sizes of manifests: change with RocksDB's files.
+        logs: The sizes of the logs: change with every commit.
+    """
+
+    files: tuple[tuple[str, int], ...]
+    logs: tuple[int, ...]
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Return the fingerprint of a store that another process may be writing."""
+    files, logs = [], []
     with os.scandir(path) as entries:
         names = [e.name for e in entries if e.name.endswith(".log") or e.name.startswith("MANI")]
-    facts: list[object] = []
     for name in sorted(names):
         try:
-            facts.append((name, os.stat(path / name).st_size))
+            size = os.stat(path / name).st_size
         except FileNotFoundError:
-            facts.append((name, -1))
-    return tuple(facts)
+            size = -1
+        if name.endswith(".log"):
+            logs.append(size)
+            files.append((name, 0))
+        else:
+            files.append((name, size))
+    return Fingerprint(tuple(files), tuple(logs))
 
 
 def _check(marker: Path) -> None:

@@ -105,6 +105,8 @@ class RocksDBEngine:
             with self._gate:
                 state.views -= 1
                 self._views -= 1
+                if not state.views and state is not self._state:
+                    state.release()
                 self._gate.notify_all()
 
     # --- writing --------------------------------------------------------------------------
@@ -154,8 +156,10 @@ class RocksDBEngine:
             self._publish(database)
 
     def _publish(self, database: library.Database) -> None:
-        self._state = state = State(database, self._gate)
-        self._snapshot = state.snapshot
+        before, self._state = self._state, State(database, self._gate)
+        self._snapshot = self._state.snapshot
+        if not before.views:
+            before.release()  # a traceback somewhere may hold it, and with it RocksDB open
 
     def flush(self) -> None:
         """Bring everything acknowledged so far to disk."""
@@ -234,7 +238,7 @@ class RocksDBEngine:
                 self._gate.wait_for(lambda: not self._working)
                 # A view that its caller forgot keeps RocksDB open, not this call.
                 self._gate.wait_for(lambda: not self._views, _PATIENCE)
-                del self._state
+                self._state.release()
             assert database is not None
             # A `get` may hold the snapshot for a moment; RocksDB closes with its last user.
             moment = threading.Event()
@@ -279,7 +283,7 @@ class RocksDBEngine:
         """Make the handle useless: this process is a child of the one that opened it."""
         self._writing = threading.Lock()  # a thread that is not here may hold the old ones
         self._gate = threading.Condition(threading.Lock())
-        foreign = [self._database, self._snapshot, getattr(self, "_state", None)]
+        foreign = [self._database, self._snapshot, self._state]
         if self._dead is None:
             self._dead = self._snapshot = Dead(forked)
         return [each for each in foreign if each is not None]

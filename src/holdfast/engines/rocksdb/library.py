@@ -129,11 +129,12 @@ def open_writer(path: Path, options: rocksdict.Options, *, create: bool) -> rock
         raise translate(error, f"open {path}") from None
 
 
-def open_secondary(path: Path, own: Path, options: rocksdict.Options) -> rocksdict.Rdict:
+def open_reader(path: Path, own: Path, options: rocksdict.Options) -> rocksdict.Rdict:
     """Open for reading beside a writer; `own` is a directory for this handle's log."""
-    # A secondary must hold every file open, or the writer deletes one that it still needs.
+    # Every file is held open from the beginning: the writer may delete it.
     options.set_max_open_files(-1)
-    access = rocksdict.AccessType.secondary(str(own))
+    options.set_db_log_dir(str(own))
+    access = rocksdict.AccessType.read_only(False)
     try:
         return rocksdict.Rdict(str(path), options, access_type=access)
     except Exception as error:  # noqa: BLE001 - rocksdict's own class

@@ -39,7 +39,7 @@ def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None 
     if read_only:
         if not exists:
             raise NotAStoreError(f"there is no store at {path} to read")
-        return RocksDBReader(path, options, cache=cache)
+        return RocksDBReader(path, lambda own: library.open_reader(path, own, options), cache=cache)
     if not exists:
         directory.begin(path)
     try:

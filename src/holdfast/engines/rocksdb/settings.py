@@ -80,14 +80,19 @@ class RocksDBSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Number:
-    value: int | float | bool
+class _Scalar:
+    value: int | bool
 
 
 def _scalar(name: str, text: str) -> bool | int | float:
     """Read a number, a size or a boolean, in this order ("1" is a number)."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
     try:
-        return settings_from(_Number, {"value": text}, what=name).value
+        return settings_from(_Scalar, {"value": text}, what=name).value
     except ConfigurationError:
         raise ConfigurationError(
             f"rocksdb option {name!r} must be a number, a size or true/false"

@@ -19,7 +19,7 @@ from itertools import islice, takewhile
 from typing import Any
 
 from holdfast.engines.rocksdb import library
-from holdfast.errors import CorruptionError
+from holdfast.errors import ClosedError, CorruptionError
 
 
 class State:
@@ -28,16 +28,22 @@ class State:
     __slots__ = ("database", "gate", "lock", "pinned", "snapshot", "views")
 
     def __init__(self, database: library.Database, gate: threading.Condition) -> None:
-        self.database = database
+        self.database: library.Database | None = database
         self.gate = gate
-        self.snapshot = database.snapshot()
+        self.snapshot: Any = database.snapshot()
         self.pinned: library.Iterator | None = None
         self.lock = threading.Lock()  # of the pinned iterator's position
         self.views = 0  # open ones; guarded by the gate
 
+    def release(self) -> None:
+        """Let go of RocksDB: nobody reads this state any more, though somebody may hold it."""
+        self.snapshot = Dead(_over)
+        self.pinned = None
+        self.database = None
+
     def pin(self) -> None:
         """Keep this state readable over a change. Call it with the gate held, before the change."""
-        if self.pinned is None:
+        if self.pinned is None and self.database is not None:
             self.pinned = self.database.iter()
 
     def get(self, key: bytes) -> bytes | None:
@@ -95,6 +101,8 @@ class State:
         self, start: bytes, stop: bytes, reverse: bool, keys_only: bool
     ) -> tuple[Any, library.Iterator]:
         """Make an iterator for one scan, and one to look why it ended: both of this state."""
+        if self.database is None:
+            raise _over()
         options = library.bounded(stop)
         make = self.database.keys if keys_only else self.database.items
         # With the bound set, a reverse iterator without a first key begins just below it.
@@ -108,7 +116,8 @@ class State:
         left = -1 if limit is None else limit
         with self.lock:
             iterator = self.pinned
-            assert iterator is not None
+            if iterator is None:
+                raise _over()
             if reverse:
                 # There is no bound on the pinned iterator: it may stand on `stop` itself.
                 iterator.seek_for_prev(stop)
@@ -151,6 +160,10 @@ def _check_end(
     iterator.status()
     if iterator.valid() and (not reverse or iterator.key() >= start):
         raise CorruptionError("a scan ended before the end of its range", where="scan")
+
+
+def _over() -> Exception:
+    return ClosedError("this view is closed", hint="read inside the with block")
 
 
 class Dead:

@@ -89,11 +89,10 @@ class Checkpointer:
                 if halt.is_set():
                     return
                 complete = self._step()
-            if complete:
-                delay = usual
-            else:
-                delay = min(delay * 2, _LONGEST_DELAY)
+            if not complete:
                 wake.set()
+            patient = not complete and self.log_bytes() <= settings.wal_limit
+            delay = min(delay * 2, _LONGEST_DELAY) if patient else usual
 
     def _step(self) -> bool:
         """Do what is due; return whether nothing is left to do."""
@@ -132,11 +131,15 @@ class Checkpointer:
 
     def truncate(self) -> bool:
         """Copy back everything and empty the log, writers waiting; return whether that worked."""
+        # Writers wait with it for readers that are still in the log: briefly, unless it is far
+        # too long.
+        far = self.log_bytes() > 4 * self._settings.wal_limit
         with self._turnstile, self._lease() as session:
+            session.db.set_busy_timeout(500 if far else 20)
             try:
                 session.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             except apsw.BusyError:
-                return False  # A reader is still in the log; it was not waited for for long.
+                return False
         self.done += 1
         return True
 

@@ -40,6 +40,7 @@ class Connections:
             keep=settings.max_readers,
             path=self._path,
             most=1 if settings.exclusive else None,
+            quick=not opening.immutable,
         )
 
     @property
@@ -67,7 +68,7 @@ class Connections:
     def reader(self) -> Iterator[Session]:
         """Lend a session that reads; whatever transaction it is left in ends here."""
         self.check()
-        if self._opening.changed():
+        if self._opening.immutable and self._opening.changed():
             raise CorruptionError(
                 f"{self._path} changed while it was open as a file that cannot change",
                 hint="open it again",
@@ -115,7 +116,6 @@ class Connections:
         with self._lease:
             self.check()
             if self._checkpoints is None:
-                # It waits for readers in the log only briefly, as writers wait for it.
                 self._checkpoints = self._opening.session(cache=0, timeout_ms=20)
             yield self._checkpoints
 

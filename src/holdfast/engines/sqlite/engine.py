@@ -66,7 +66,7 @@ class SqliteEngine:
         )
         try:
             with self._connections.reader() as session:
-                session.verify_identity()
+                session.verify_identity(writable=not read_only)
         except BaseException:
             self._readers.close()
             self._turnstile.close()
@@ -78,7 +78,7 @@ class SqliteEngine:
     def get(self, key: bytes) -> bytes | None:
         """Return the committed value of `key`, or None."""
         try:
-            session = self._idle.pop()
+            session = self._readers.quick()
         except IndexError:
             with self._connections.reader() as session:
                 return session.get(key)

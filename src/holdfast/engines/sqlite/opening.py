@@ -119,6 +119,11 @@ class Opening:
         facts = os.stat(self._path)
         return facts.st_mtime_ns, facts.st_size
 
+    @property
+    def immutable(self) -> bool:
+        """Whether the file is read as one that cannot change, without locks."""
+        return self._uri is not None
+
     def changed(self) -> bool:
         """Tell whether a file read as immutable has changed after all."""
         return self._stamp is not None and (

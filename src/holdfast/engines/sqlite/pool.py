@@ -26,19 +26,31 @@ class ReaderPool:
     With `most` (one, where the file is open exclusively) further callers wait for a session.
 
     Attributes:
-        idle: The sessions nobody uses. The engine's hot path pops and appends it directly.
+        idle: The sessions nobody uses. The engine's hot path appends to it directly.
+        quick: Pops an idle session, or raises IndexError where `take` must be asked.
         closed: Set once, by `close`.
     """
 
     def __init__(
-        self, make: Callable[[], Session], *, keep: int, path: str, most: int | None = None
+        self,
+        make: Callable[[], Session],
+        *,
+        keep: int,
+        path: str,
+        most: int | None = None,
+        quick: bool = True,
     ) -> None:
         self.idle: deque[Session] = deque()
+        self._may_quick = quick
+        self._open_gate()
         self.closed = False
         self._make, self._keep, self._path, self._most = make, keep, path, most
         self._all: set[Session] = set()
-        self._paused: list[Session] = []
         self._grow = threading.Lock()
+
+    def _open_gate(self) -> None:
+        self._pop: Callable[[], Session] = self.idle.pop
+        self.quick = self._pop if self._may_quick else _nothing
 
     def take(self) -> Session:
         """Return a session for the caller's sole use.
@@ -47,18 +59,19 @@ class ReaderPool:
             ClosedError: The pool is closed.
         """
         try:
-            return self.idle.pop()
+            return self._pop()
         except IndexError:
-            return self.make()
+            return self._more()
 
-    def make(self) -> Session:
-        """Open a further session."""
+    def _more(self) -> Session:
         if self._most is not None and len(self._all) >= self._most:
             return self._wait()
         with self._grow:
             # Held while opening: `pause` relies on it, and a fork would lose a half-open one.
             if self.closed:
                 raise ClosedError(f"sqlite store {self._path} is closed")
+            with suppress(IndexError):
+                return self._pop()
             session = self._make()
             self._all.add(session)
             return session
@@ -68,7 +81,7 @@ class ReaderPool:
         pause = threading.Event()
         while not self.closed:
             try:
-                return self.idle.pop()
+                return self._pop()
             except IndexError:
                 if time.monotonic() > deadline:
                     raise BusyError(
@@ -83,7 +96,7 @@ class ReaderPool:
         self.idle.append(session)
         if len(self.idle) > self._keep and not self.closed:
             with suppress(IndexError):
-                self._drop(self.idle.pop())
+                self._drop(self._pop())
 
     def drop(self, session: Session) -> None:
         """Close a session that may be in a bad state instead of taking it back."""
@@ -125,31 +138,31 @@ class ReaderPool:
         """Wait until every session is idle and keep it so (before a fork)."""
         if not self._grow.acquire(timeout=timeout):
             return False
-        held: list[Session] = []
+        # A gate, as busy readers would otherwise never leave a session idle for long.
+        self._pop = self.quick = _nothing
         deadline = time.monotonic() + timeout
         pause = threading.Event()
-        while len(held) < len(self._all):
-            try:
-                held.append(self.idle.pop())
-            except IndexError:
-                if time.monotonic() > deadline:
-                    self.idle.extend(held)
-                    self._grow.release()
-                    return False
-                pause.wait(0.0005)
-        self._paused = held
+        while len(self.idle) < len(self._all):
+            if time.monotonic() > deadline:
+                self.resume()
+                return False
+            pause.wait(0.0005)
         return True
 
     def resume(self) -> None:
         """Undo `pause`."""
-        self.idle.extend(self._paused)
-        self._paused = []
+        self._open_gate()
         self._grow.release()
 
     def reborn(self) -> None:
         """Start afresh in a forked child, closing what was inherited (all of it is idle)."""
         for session in self._all:
             session.close()
-        self._all, self._paused = set(), []
+        self._all = set()
         self.idle.clear()
         self._grow = threading.Lock()
+        self._open_gate()
+
+
+def _nothing() -> Session:
+    raise IndexError

@@ -93,9 +93,9 @@ class Session:
         self.db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
         self.db.set_busy_timeout(timeout_ms)
-        pragmas = [f"cache_size={-max(1, cache // 1024)}"]
-        if settings.exclusive:
-            pragmas.append("locking_mode=EXCLUSIVE")
+        # The locking mode comes first: others read the schema and would make shared memory.
+        pragmas = ["locking_mode=EXCLUSIVE"] if settings.exclusive else []
+        pragmas.append(f"cache_size={-max(1, cache // 1024)}")
         if settings.mmap_size:
             pragmas.append(f"mmap_size={settings.mmap_size}")
         if settings.temp_store != "default":
@@ -228,19 +228,21 @@ class Session:
 
     # --- facts ------------------------------------------------------------------------------
 
-    def verify_identity(self) -> None:
+    def verify_identity(self, *, writable: bool) -> None:
         """Check what only an open connection can tell.
 
         Raises:
-            CorruptionError: Pages are not being verified, or the file is not in WAL mode.
+            CorruptionError: Pages are not being verified, or the file cannot be in WAL mode.
         """
-        mode = ""
+        mode = "wal"
         try:
-            mode = str(self.execute("PRAGMA journal_mode", can_cache=False).get)
+            if writable:
+                # Changes nothing unless another tool has turned the log off meanwhile.
+                mode = str(self.execute("PRAGMA journal_mode=WAL", can_cache=False).get)
             self.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         except apsw.Error as error:
             raise translate(error, self.path) from error
-        if not self.pragma("checksum_verification") or mode not in ("wal", "off"):
+        if not self.pragma("checksum_verification") or mode != "wal":
             raise CorruptionError(
                 f"{self.path}: the header does not say what a store's says", where="page 1"
             )

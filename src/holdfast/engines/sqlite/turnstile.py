@@ -155,11 +155,14 @@ class Turnstile:
 
     def close(self) -> None:
         """Release the descriptors and turn away who still queues; the sidecar files stay."""
-        with self._hold:
-            self._closed = True
+        # A holder that is stuck must not keep the store from closing; its descriptors stay open.
+        free = self._hold.acquire(timeout=1.0)
+        self._closed = True
+        if free:
             for file in self._files:
                 os.close(file)
             self._files = []
+            self._hold.release()
 
 
 def _release(file: int, *, keep: bool) -> None:

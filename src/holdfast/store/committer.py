@@ -1,0 +1,104 @@
+"""Committing a group: one engine write, outcomes handed out, failures sorted.
+
+A definite failure of a group is retried intent by intent, so that one bad intent takes nobody
+with it. An unknown outcome is never retried: every intent that was to be written says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from holdfast.clock import Clock
+from holdfast.engines.base import Batch, Durability, Engine, View
+from holdfast.errors import DiskFullError, OutcomeUnknownError, StateError
+from holdfast.store.group import GroupBuilder, Outcome
+from holdfast.store.intent import Intent
+from holdfast.store.payload import Payloads
+
+
+class Committer:
+    """Turns groups of intents into engine writes.
+
+    Args:
+        engine: Where to write.
+        clock: For commit times.
+        payloads: For transforms.
+        chain_key: Key of the journal's chain, or None.
+        committed: Called with the places of each group after it is committed.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        payloads: Payloads,
+        chain_key: bytes | None = None,
+        committed: Callable[[Sequence[bytes]], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._now = clock.now_ns
+        self._payloads = payloads
+        self._chain_key = chain_key
+        self._committed = committed
+        self.after_fork()
+        self.degraded: str | None = None
+
+    def after_fork(self) -> None:
+        """Take a fresh prefix for commit ids: the parent goes on with the old one."""
+        self._id_prefix = os.urandom(8)
+        self._id_count = 0
+
+    def commit(self, group: Sequence[Intent]) -> None:
+        """Commit `group` and fill in every intent's revision and results, or error."""
+        try:
+            self._write(group)
+        except OutcomeUnknownError as error:
+            self.degraded = error.code
+            for intent in group:
+                if intent.error is None:
+                    intent.error = OutcomeUnknownError(
+                        error.message, commit_id=intent.commit_id.hex()
+                    )
+        except StateError as error:
+            if len(group) > 1 and not isinstance(error, DiskFullError):
+                for intent in group:
+                    self.commit([intent])
+                return
+            self.degraded = error.code
+            for intent in group:
+                intent.error = error
+        except BaseException as error:  # handed to every caller, who raises it
+            for intent in group:
+                intent.error = error
+
+    def _write(self, group: Sequence[Intent]) -> None:
+        durability = Durability.MEMORY
+        for intent in group:
+            if intent.durability > durability:
+                durability = intent.durability
+            if not intent.commit_id:
+                self._id_count += 1
+                intent.commit_id = self._id_prefix + self._id_count.to_bytes(8)
+        outcomes: list[Outcome] = []
+        places: list[bytes] = []
+
+        def body(view: View) -> Batch:
+            nonlocal outcomes, places
+            builder = GroupBuilder(view, self._now(), self._payloads, self._chain_key)
+            batch, outcomes = builder.decide(group)
+            places = builder.places
+            return batch
+
+        try:
+            self._engine.write(durability, body)
+        except OutcomeUnknownError:
+            for intent, outcome in zip(group, outcomes, strict=False):
+                intent.error = outcome.error  # what was refused is known to be unwritten
+            raise
+        self.degraded = None
+        for intent, outcome in zip(group, outcomes, strict=True):
+            intent.revision, intent.results = outcome.revision, outcome.results
+            intent.error = outcome.error
+        if self._committed is not None and places:
+            self._committed(places)

@@ -1,0 +1,338 @@
+"""Deciding a commit group: from the state before and the intents to one batch. Pure.
+
+For each intent in turn: check what it relies on, build its records, give it the next revision;
+or note why it fails, which leaves no trace. Then one header for the group, the head, and the
+index rows. The engine may call this again with another state before, so nothing here touches
+an intent: outcomes are returned, and handed out only after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast.engines.base import Batch, View
+from holdfast.errors import ConflictError, StateError
+from holdfast.keys import after
+from holdfast.store import layout
+from holdfast.store.intent import Intent
+from holdfast.store.journal import (
+    DIGEST_MODULUS,
+    HEADER_FORMAT,
+    MAX_REVISION,
+    Head,
+    chain_hash,
+    journal_horizon,
+    pack_head,
+    pack_journal_horizon,
+    parse_head,
+    parse_header,
+    row_digest,
+)
+from holdfast.store.payload import Payloads
+from holdfast.store.record import parse
+from holdfast.store.step import Step, conflict
+from holdfast.store.value import MISSING, Operation
+
+_encode = msgspec.msgpack.Encoder().encode
+_from_bytes = int.from_bytes
+
+
+class Outcome:
+    """What became of one intent: a revision and results, or an error."""
+
+    __slots__ = ("error", "results", "revision")
+
+    def __init__(self, revision: int, results: list[Any], error: StateError | None = None) -> None:
+        self.revision = revision
+        self.results = results
+        self.error = error
+
+
+class GroupBuilder:
+    """Decides one group on one view.
+
+    Args:
+        view: The state before.
+        now_ns: The clock's time.
+        payloads: For transforms.
+        chain_key: Key of the journal's chain, or None.
+
+    Attributes:
+        places: What the group changes, in order, for range checks.
+    """
+
+    def __init__(
+        self, view: View, now_ns: int, payloads: Payloads, chain_key: bytes | None = None
+    ) -> None:
+        self._view = view
+        self._clock_ns = now_ns
+        self._payloads = payloads
+        self._chain_key = chain_key
+        self._rows: dict[bytes, bytes | None] = {}  # the state before, by row key
+        self._live: dict[bytes, bytes | None] = {}  # places as this group leaves them
+        self._index: dict[bytes, bytes | None] = {}  # other rows to put, or delete if None
+        self._versions: dict[bytes, bytes] = {}
+        self._commits: list[tuple[Any, ...]] = []
+        self._filled: set[bytes] = set()  # owners that got a first record, perhaps
+        self._emptied: set[bytes] = set()  # owners that lost one
+        self.places: list[bytes] = []
+
+    def decide(self, intents: Sequence[Intent]) -> tuple[Batch, list[Outcome]]:
+        """Return the batch that commits what may be committed, and the outcome of each intent."""
+        keys = [layout.HEAD]
+        for intent in intents:
+            for op in intent.ops:
+                keys.append(layout.DATA + op.place)
+                keys.append(layout.SCOPES + op.owner)
+            if intent.given:
+                keys.append(layout.commit_key(intent.commit_id))
+            if intent.reads:
+                keys.extend(layout.DATA + place for place in intent.reads)
+        rows = self._rows
+        for key, row in zip(keys, self._view.get_many(keys), strict=True):
+            rows[key] = row
+        self._head = head = parse_head(rows[layout.HEAD])
+        self._now = max(self._clock_ns, head.time_ns)
+        self._revision, self._digest, self._count = head.revision, head.digest, head.records
+        self._trimmed = head.trimmed
+        outcomes = []
+        for intent in intents:
+            try:
+                outcomes.append(self._commit(intent))
+            except StateError as error:
+                outcomes.append(Outcome(0, [], error))
+        return self._batch(), outcomes
+
+    def _commit(self, intent: Intent) -> Outcome:
+        if intent.given:
+            known = self._row(layout.commit_key(intent.commit_id))
+            if known is not None:
+                return Outcome(_from_bytes(known[:8]), [True] * len(intent.ops))
+        if intent.reads:
+            self._check_reads(intent.reads)
+        if intent.ranges:
+            self._check_ranges(intent.ranges, intent.since)
+        revision, live, rows = self._revision + 1, self._live, self._rows
+        steps: list[Step] = []
+        results: list[Any] = []
+        for op in intent.ops:
+            raw = live.get(op.place, MISSING)
+            if raw is MISSING:
+                raw = rows[layout.DATA + op.place]
+            try:
+                step = Step(op, raw, intent, revision, self._now, self._payloads)
+            except StateError as error:
+                if not intent.loose:
+                    raise
+                results.append(error)
+            else:
+                results.append(step.result)
+                if step.operation:
+                    steps.append(step)
+        # From here on nothing can refuse: an intent is applied whole or not at all.
+        entries = [self._apply(step, revision) for step in steps]
+        if intent.trims:
+            entries.extend(self._trim(owner, horizon) for owner, horizon in intent.trims)
+        if not entries and not intent.given:
+            return Outcome(self._revision, results)
+        if intent.given:
+            self._index[layout.commit_key(intent.commit_id)] = revision.to_bytes(8)
+        if intent.correlation is not None:
+            self._index[layout.correlation_key(intent.correlation, revision)] = b""
+        self._commits.append(
+            (
+                intent.commit_id,
+                intent.given,
+                intent.actor,
+                intent.correlation,
+                intent.cause,
+                entries,
+            )
+        )
+        self._revision = revision
+        return Outcome(revision, results)
+
+    # --- preconditions --------------------------------------------------------------------
+
+    def _check_reads(self, reads: dict[bytes, int]) -> None:
+        for place, expected in reads.items():
+            raw = self._live.get(place, MISSING)
+            if raw is MISSING:
+                raw = self._rows[layout.DATA + place]
+            actual = 0
+            if raw is not None:
+                found = parse(place, raw)
+                if not found.expires_ns or found.expires_ns > self._now:
+                    actual = found.revision
+            if actual != expected:
+                error = conflict(place, expected, actual, "revision")
+                error.reason = "revision"
+                raise error
+
+    def _check_ranges(self, ranges: list[tuple[bytes, bytes]], since: int) -> None:
+        horizon, _ = journal_horizon(self._view)
+        if since < horizon:
+            raise ConflictError(
+                f"the transaction started at revision {since}, before the journal's horizon "
+                f"{horizon}",
+                reason="too_old",
+                expected=since,
+                actual=horizon,
+            )
+        if since < self._head.revision:
+            for touched in touched_since(self._view, since):
+                refuse_touched(touched, ranges)
+        refuse_touched(self.places, ranges)
+
+    # --- effects --------------------------------------------------------------------------
+
+    def _apply(self, step: Step, revision: int) -> tuple[Any, ...]:
+        place, stored, live = step.op.place, step.stored, step.live
+        self.places.append(place)
+        self._live[place] = live
+        digest, previous = self._digest, 0
+        if stored is not None:
+            previous = stored.revision
+            digest -= _from_bytes(stored.checksum)
+            if stored.expires_ns:
+                self._index[layout.expiry_key(stored.expires_ns, place)] = None
+            if previous <= self._trimmed and stored.run == 0:
+                # Compaction may have dropped this version's row; from now on the past needs it.
+                assert step.stored_raw is not None
+                self._versions[layout.version_key(place, previous)] = step.stored_raw
+        if live is not None:
+            digest += _from_bytes(live[-16:])
+            if step.expires_ns:
+                self._index[layout.expiry_key(step.expires_ns, place)] = b""
+            if stored is None:
+                self._count += 1
+                self._filled.add(step.op.owner)
+        elif stored is not None:
+            self._count -= 1
+            self._emptied.add(step.op.owner)
+        self._digest = digest % DIGEST_MODULUS
+        row = step.row
+        self._versions[layout.version_key(place, revision)] = row
+        return (
+            place,
+            step.operation,
+            step.version,
+            previous,
+            step.state_class,
+            len(row),
+            row_digest(row),
+        )
+
+    def _trim(self, owner: bytes, horizon: int) -> tuple[Any, ...]:
+        if owner:
+            self._index[layout.scope_horizon_key(owner)] = horizon.to_bytes(8)
+            self._trimmed = max(self._trimmed, horizon)
+        else:
+            row = self._view.get(layout.journal_key(horizon))
+            assert row is not None, "the journal is trimmed at the end of a group"
+            hash_ = chain_hash(row, self._chain_key)
+            self._index[layout.JOURNAL_HORIZON] = pack_journal_horizon(horizon, hash_)
+        return (owner, int(Operation.TRIM), 0, horizon, 0, 0, b"")
+
+    def _batch(self) -> Batch:
+        batch = Batch()
+        if not self._commits:
+            return batch
+        head = self._head
+        header = _encode(
+            (
+                HEADER_FORMAT,
+                0,
+                head.revision + 1,
+                self._now,
+                head.hash,
+                self._digest.to_bytes(16),
+                self._count,
+                self._commits,
+            )
+        )
+        last = Head(
+            self._revision,
+            self._now,
+            chain_hash(header, self._chain_key),
+            self._digest,
+            self._count,
+            self._trimmed,
+        )
+        puts, deletes = batch.puts, batch.deletes
+        puts.append((layout.HEAD, pack_head(last)))
+        puts.append((layout.journal_key(self._revision), header))
+        for place, live in self._live.items():
+            if live is None:
+                deletes.append(layout.DATA + place)
+            else:
+                puts.append((layout.DATA + place, live))
+        puts.extend(self._versions.items())
+        for key, value in self._index.items():
+            if value is None:
+                deletes.append(key)
+            else:
+                puts.append((key, value))
+        if self._emptied or self._filled:
+            self._directory(batch)
+        return batch
+
+    def _directory(self, batch: Batch) -> None:
+        """Keep one directory row for each scope that has a record, and none for the others."""
+        for owner in self._emptied:
+            if not self._has_records(owner):
+                batch.deletes.append(layout.SCOPES + owner)
+                self._filled.discard(owner)
+        for owner in self._filled:
+            if self._row(layout.SCOPES + owner) is None:
+                batch.puts.append((layout.SCOPES + owner, self._now.to_bytes(8)))
+
+    def _has_records(self, owner: bytes) -> bool:
+        live = self._live
+        if any(raw is not None and place.startswith(owner) for place, raw in live.items()):
+            return True
+        start, stop = layout.DATA + owner, after(layout.DATA + owner)
+        limit = 8
+        while True:
+            rows = self._view.scan(start, stop, limit=limit, keys_only=True)
+            if any(key[1:] not in live for key, _ in rows):
+                return True
+            if len(rows) < limit:
+                return False
+            start, limit = rows[-1][0] + b"\0", min(limit * 8, 4096)
+
+    def _row(self, key: bytes) -> bytes | None:
+        if key in self._index:
+            return self._index[key]
+        return self._rows[key]
+
+
+def touched_since(view: View, since: int) -> Iterable[list[bytes]]:
+    """Yield the places that each commit after `since` changed."""
+    rows = view.scan(layout.journal_key(since + 1), layout.journal_key(MAX_REVISION))
+    for key, row in rows:
+        header = parse_header(key, row)
+        for at, commit in enumerate(header.commits):
+            if header.first + at > since:
+                yield [c.place for c in commit.changes if c.operation != Operation.TRIM]
+
+
+def refuse_touched(places: Iterable[bytes], ranges: list[tuple[bytes, bytes]]) -> None:
+    """Raise if one of `places` lies in one of `ranges`.
+
+    Raises:
+        ConflictError: With reason ``range``.
+    """
+    for place in places:
+        for start, stop in ranges:
+            if start <= place < stop:
+                _, scope, key = layout.split_place(place)
+                raise ConflictError(
+                    f"{scope}/{key} changed in a range that the transaction scanned",
+                    scope=str(scope),
+                    key=key,
+                    reason="range",
+                )

@@ -1,0 +1,284 @@
+"""The journal, read: histories of keys, changes in order, differences, rewinding.
+
+Everything here comes from headers and version rows; no second bookkeeping exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from holdfast.clock import from_ns
+from holdfast.engines.base import View
+from holdfast.errors import InvalidArgumentError
+from holdfast.store import intent as wanted
+from holdfast.store import layout, record
+from holdfast.store.codec import decode
+from holdfast.store.intent import Op
+from holdfast.store.journal import (
+    MAX_REVISION,
+    ChangeEntry,
+    CommitEntry,
+    Header,
+    journal_horizon,
+    parse_header,
+)
+from holdfast.store.kernel import Kernel
+from holdfast.store.past import (
+    Found,
+    Moment,
+    find_at,
+    parse_version,
+    refuse_before,
+    restore_version,
+    scan_at,
+    scope_horizon,
+)
+from holdfast.store.reader import PAGE, state_value
+from holdfast.store.value import Change, Difference, Operation, StateClass
+
+_OPERATIONS = {record.DELETED: Operation.DELETE, record.EXPIRED: Operation.EXPIRE}
+_HEADERS = 64
+
+
+def version_change(found: Found) -> Change:
+    """Return one version of a key as a change (without what only the header knows)."""
+    _, scope, key = layout.split_place(found.place)
+    stored = found.record
+    value_kind = stored.kind in (record.VALUE, record.DELTA)
+    return Change(
+        revision=stored.revision,
+        scope=scope,
+        key=key,
+        operation=_OPERATIONS.get(stored.kind, Operation.SET),
+        version=stored.version,
+        previous_revision=stored.previous,
+        at=from_ns(stored.updated_ns),
+        state_class=StateClass(stored.state_class),
+        actor=stored.actor,
+        correlation_id=stored.correlation,
+        value=decode(found.payload) if value_kind else None,
+    )
+
+
+def changes(
+    kernel: Kernel,
+    *,
+    since: int,
+    until: int | None,
+    start: bytes,
+    stop: bytes,
+    limit: int | None,
+    values: bool,
+) -> Iterator[Change]:
+    """Yield the changes after `since` of the places in a range, in commit order.
+
+    Raises:
+        HorizonError: The journal no longer reaches back to `since`.
+    """
+    left = limit
+    with kernel.pins.hold(since) as pin:
+        while left is None or left > 0:
+            with kernel.engine.read() as view:
+                horizon, _ = journal_horizon(view)
+                refuse_before(horizon, since, "the journal")
+                page, since, more = _changes_page(
+                    view, kernel, since, until, start, stop, left, values
+                )
+            yield from page
+            if not more:
+                return
+            if left is not None:
+                left -= len(page)
+            pin.renew()
+
+
+def _changes_page(
+    view: View,
+    kernel: Kernel,
+    since: int,
+    until: int | None,
+    start: bytes,
+    stop: bytes,
+    left: int | None,
+    values: bool,
+) -> tuple[list[Change], int, bool]:
+    """Return a page of changes, the revision it reaches to, and whether there is more."""
+    picked: list[tuple[Header, int, CommitEntry, ChangeEntry]] = []
+    rows = view.scan(
+        layout.journal_key(since + 1), layout.journal_key(MAX_REVISION), limit=_HEADERS
+    )
+    more = len(rows) == _HEADERS
+    size = 0
+    for key, row in rows:
+        header = parse_header(key, row)
+        for at, commit in enumerate(header.commits):
+            revision = header.first + at
+            if revision <= since:
+                continue
+            if until is not None and revision > until:
+                more = False
+                break
+            for entry in commit.changes:
+                if start <= entry.place < stop and entry.operation != Operation.TRIM:
+                    picked.append((header, revision, commit, entry))
+                    size += entry.size
+            since = revision
+        else:
+            if size > 8 * 1024 * 1024:  # large values come in smaller pages
+                more = True
+                break
+            continue
+        break
+    if left is not None:
+        picked = picked[:left]
+    stored = [_stored(view, kernel, r, e) if values else None for _, r, _, e in picked]
+    page = [
+        _change(header, revision, commit, entry, found, values)
+        for (header, revision, commit, entry), found in zip(picked, stored, strict=True)
+    ]
+    return page, since, more
+
+
+def _stored(view: View, kernel: Kernel, revision: int, entry: ChangeEntry) -> Found | None:
+    """Return the version that a change wrote, or None where retention has trimmed it."""
+    key = layout.version_key(entry.place, revision)
+    row = view.get(key)
+    if row is not None:
+        return restore_version(view, kernel.payloads, entry.place, parse_version(key, row))
+    raw = view.get(layout.DATA + entry.place)  # compaction may have kept the live row only
+    if raw is not None:
+        live = record.parse(entry.place, raw)
+        if live.revision == revision:
+            return Found(entry.place, live, kernel.payloads.restore(entry.place, live))
+    return None
+
+
+def _change(
+    header: Header,
+    revision: int,
+    commit: CommitEntry,
+    entry: ChangeEntry,
+    found: Found | None,
+    values: bool,
+) -> Change:
+    _, scope, key = layout.split_place(entry.place)
+    written = entry.operation in (Operation.SET, Operation.TOUCH)
+    return Change(
+        revision=revision,
+        scope=scope,
+        key=key,
+        operation=Operation(entry.operation),
+        version=entry.version,
+        previous_revision=entry.previous,
+        at=from_ns(header.time_ns),
+        state_class=StateClass(entry.state_class),
+        commit_id=commit.commit_id.hex(),
+        actor=commit.actor,
+        correlation_id=commit.correlation,
+        cause=commit.cause,
+        value=decode(found.payload) if written and found is not None else None,
+        readable=not (values and written and found is None),
+    )
+
+
+def touched_between(
+    view: View, low: int, high: int, start: bytes, stop: bytes
+) -> dict[bytes, None]:
+    """Return the places of a range that commits in ``low < revision <= high`` changed."""
+    touched: dict[bytes, None] = {}
+    position = low
+    while position < high:
+        rows = view.scan(
+            layout.journal_key(position + 1), layout.journal_key(MAX_REVISION), limit=_HEADERS
+        )
+        if not rows:
+            break
+        for key, row in rows:
+            header = parse_header(key, row)
+            position = header.last
+            for at, commit in enumerate(header.commits):
+                if low < header.first + at <= high:
+                    for entry in commit.changes:
+                        if start <= entry.place < stop and entry.operation != Operation.TRIM:
+                            touched[entry.place] = None
+            if position >= high:
+                break
+    return touched
+
+
+def differences(
+    kernel: Kernel, before: int | datetime, after: int | datetime | None, start: bytes, stop: bytes
+) -> Iterator[Difference]:
+    """Yield what differs in a range between two moments, in the order of places.
+
+    Raises:
+        HorizonError: The journal or a value on the way has been trimmed.
+    """
+    with kernel.engine.read() as view:
+        first = kernel.reader.moment(view, before)
+        last = kernel.reader.now(view) if after is None else kernel.reader.moment(view, after)
+        if first.revision > last.revision:
+            raise InvalidArgumentError("diff goes from an earlier to a later revision")
+        refuse_before(journal_horizon(view)[0], first.revision, "the journal")
+        touched = sorted(touched_between(view, first.revision, last.revision, start, stop))
+    with kernel.pins.hold(first.revision) as pin:
+        for place in touched:
+            pin.renew()
+            with kernel.engine.read() as view:
+                old = find_at(view, kernel.payloads, place, first)
+                new = find_at(view, kernel.payloads, place, last)
+            if old is None and new is None:
+                continue
+            if old is not None and new is not None and old.checksum == new.checksum:
+                continue
+            _, scope, key = layout.split_place(place)
+            yield Difference(
+                scope,
+                key,
+                state_value(old) if old is not None else None,
+                state_value(new) if new is not None else None,
+            )
+
+
+def rewind_ops(
+    kernel: Kernel, owner: bytes, start: bytes, stop: bytes, to: int | datetime
+) -> list[Op]:
+    """Return the operations that bring a range of one scope back to an earlier moment.
+
+    Each checks that the key has not changed since this was read.
+    """
+    ops: list[Op] = []
+    with kernel.engine.read() as view:
+        moment = kernel.reader.moment(view, to)
+        refuse_before(scope_horizon(view, owner), moment.revision, "the scope")
+        present = kernel.reader.now(view)
+        then = _all_at(view, kernel, start, stop, moment)
+        now = _all_at(view, kernel, start, stop, present)
+    for place in sorted(then.keys() | now.keys()):
+        old, new = then.get(place), now.get(place)
+        expected = new.record.revision if new is not None else 0
+        if old is None:
+            ops.append(Op(wanted.DELETE, owner, place, if_revision=expected))
+        elif new is None or old.record.revision != new.record.revision:
+            prepared = kernel.payloads.pack(old.payload)
+            if new is not None:
+                kernel.payloads.add_delta(place, prepared, new.record)
+            op = Op(wanted.SET, owner, place, prepared, old.record.state_class, expected)
+            op.expires_ns = old.record.expires_ns
+            op.schema_version = old.record.schema_version
+            ops.append(op)
+    return ops
+
+
+def _all_at(
+    view: View, kernel: Kernel, start: bytes, stop: bytes, moment: Moment
+) -> dict[bytes, Found]:
+    found: dict[bytes, Found] = {}
+    while True:
+        page = scan_at(view, kernel.payloads, start, stop, moment, limit=PAGE)
+        found.update((item.place, item) for item in page)
+        if len(page) < PAGE:
+            return found
+        start = page[-1].place + b"\0"
+

@@ -1,0 +1,176 @@
+"""What a caller wants committed, before anybody has decided whether it may be.
+
+An `Intent` becomes one commit or fails as a whole. Its operations are prepared (encoded,
+compressed, perhaps with a delta) before it is queued, so that the commit lane only decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from holdfast.engines.base import Durability
+from holdfast.store.value import StateClass
+
+SET, DELETE, TOUCH, TRANSFORM, EXPIRE, LOST = range(1, 7)
+
+#: Order of service where the lane has more than it can take at once.
+HIGH, NORMAL, LOW = 0, 1, 2
+
+CLASS_PRIORITY: Final = {
+    StateClass.EPHEMERAL: LOW,
+    StateClass.TRUSTED: HIGH,
+    StateClass.STANDARD: NORMAL,
+    StateClass.SENSITIVE: HIGH,
+    StateClass.EXTERNAL: NORMAL,
+}
+
+
+class Prepared:
+    """An encoded payload, ready to be stored.
+
+    Attributes:
+        encoding: Codec and compression, as in the record.
+        payload: As it will be stored in the data space.
+        size: Bytes before compression.
+        delta: A delta frame against the version `base`, or None.
+        base: The revision that `delta` was taken against.
+    """
+
+    __slots__ = ("base", "delta", "encoding", "payload", "size")
+
+    def __init__(
+        self, encoding: int, payload: bytes, size: int, delta: bytes | None = None, base: int = 0
+    ) -> None:
+        self.encoding = encoding
+        self.payload = payload
+        self.size = size
+        self.delta = delta
+        self.base = base
+
+
+#: From the old value (or MISSING) to the new value's encoding and what the caller is told.
+Transform = Callable[[Any], tuple[Prepared, Any]]
+
+
+class Op:
+    """One operation on one place.
+
+    Attributes:
+        kind: SET, DELETE, TOUCH, TRANSFORM, EXPIRE or LOST.
+        owner: Packed tenant and scope, the beginning of `place`.
+        place: What it is about.
+        prepared: The payload of a SET.
+        transform: The function of a TRANSFORM; pure, it may run several times.
+        limit: The largest old value that a TRANSFORM decodes inside the lane.
+        state_class: For SET, and for a TRANSFORM that creates; None keeps what is there.
+        expires_ns: New expiry; 0 for never; None keeps what is there.
+        ttl_ns: Expiry relative to the commit time; wins over `expires_ns`.
+        schema_version: For SET.
+        if_revision, if_version: Preconditions; 0 means "must not exist".
+    """
+
+    __slots__ = (
+        "expires_ns",
+        "if_revision",
+        "if_version",
+        "kind",
+        "limit",
+        "owner",
+        "place",
+        "prepared",
+        "schema_version",
+        "state_class",
+        "transform",
+        "ttl_ns",
+    )
+
+    def __init__(
+        self,
+        kind: int,
+        owner: bytes,
+        place: bytes,
+        prepared: Prepared | None = None,
+        state_class: int | None = None,
+        if_revision: int | None = None,
+        if_version: int | None = None,
+    ) -> None:
+        self.kind = kind
+        self.owner = owner
+        self.place = place
+        self.prepared = prepared
+        self.state_class = state_class
+        self.if_revision = if_revision
+        self.if_version = if_version
+        self.expires_ns: int | None = 0
+        self.ttl_ns: int | None = None
+        self.schema_version: str | None = None
+        self.transform: Transform | None = None
+        self.limit = 0
+
+
+class Intent:
+    """One atomic commit that somebody wants.
+
+    Attributes:
+        ops: At most one per place.
+        reads: Place to the revision it was read at (0: absent); all must still hold.
+        ranges: Half-open ranges of places that were scanned; nothing in them may have changed
+            after `since`.
+        since: Revision at which the transaction started.
+        trims: (owner, revision) horizons that this commit records; owner is empty for the journal.
+        loose: Operations fail one by one, each with its error as its result.
+        commit_id: 16 bytes; `given` says that the caller chose it, which makes it idempotent.
+        revision, results: The outcome: the commit's revision and one result per operation.
+        error: Why it failed, or None.
+    """
+
+    __slots__ = (
+        "actor",
+        "cause",
+        "commit_id",
+        "correlation",
+        "durability",
+        "error",
+        "given",
+        "loose",
+        "ops",
+        "priority",
+        "ranges",
+        "reads",
+        "results",
+        "revision",
+        "since",
+        "trims",
+        "wake",
+        "weight",
+    )
+
+    def __init__(self, ops: list[Op], durability: Durability, priority: int = NORMAL) -> None:
+        self.ops = ops
+        self.durability = durability
+        self.priority = priority
+        self.reads: dict[bytes, int] | None = None
+        self.ranges: list[tuple[bytes, bytes]] | None = None
+        self.since = 0
+        self.trims: list[tuple[bytes, int]] | None = None
+        self.commit_id = b""
+        self.given = False
+        self.loose = False
+        self.actor: str | None = None
+        self.correlation: str | None = None
+        self.cause: str | None = None
+        self.revision = 0
+        self.results: list[Any] = []
+        self.error: BaseException | None = None
+        self.wake: Callable[[], object] | None = None
+        self.weight = 0
+
+    def measure(self) -> int:
+        """Return about how many bytes this will put, for the lane's bounds."""
+        total = 0
+        for op in self.ops:
+            prepared = op.prepared
+            total += 256 if prepared is None else 256 + 2 * len(prepared.payload)
+        self.weight = total
+        return total

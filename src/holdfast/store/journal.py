@@ -1,0 +1,208 @@
+"""The journal's rows: one header per commit group, chained by SHA-256, and the head.
+
+A header names every commit of its group and every change of each commit, with a digest of the
+version row that holds the change. The head is one small row: where the chain ends, and the
+running digest and count of all live records. Reading and writing rows is here; deciding what
+goes into them is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import struct
+from typing import Final, NamedTuple
+
+import msgspec
+
+from holdfast.engines.base import View
+from holdfast.errors import CorruptionError, FormatVersionError
+from holdfast.store import layout
+
+HEADER_FORMAT: Final = 1
+DIGEST_MODULUS: Final = 1 << 128
+MAX_REVISION: Final = (1 << 64) - 1
+NO_HASH: Final = bytes(32)
+
+_HEAD = struct.Struct(">QQ32s16sQQ")
+
+
+class Head(NamedTuple):
+    """Where the journal ends.
+
+    Attributes:
+        revision: Of the last commit; 0 in a new store.
+        time_ns: Its commit time.
+        hash: SHA-256 of the last header row.
+        digest: Sum of the checksums of all live records, modulo 2^128.
+        records: Number of live records.
+        trimmed: The highest revision up to which version rows of live records were dropped.
+    """
+
+    revision: int
+    time_ns: int
+    hash: bytes
+    digest: int
+    records: int
+    trimmed: int
+
+
+EMPTY_HEAD: Final = Head(0, 0, NO_HASH, 0, 0, 0)
+
+
+class ChangeEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """One change in a header.
+
+    Attributes:
+        place: What changed; for a trim the scope's owner bytes, or empty for the journal itself.
+        operation: Number of an `Operation`.
+        version: The version made (of a delete: ended).
+        previous: Revision of the version before; of a trim: the new horizon.
+        state_class: Number of the class.
+        size: Bytes of the version row.
+        digest: SHA-256 of the version row, its first 16 bytes.
+    """
+
+    place: bytes
+    operation: int
+    version: int
+    previous: int
+    state_class: int
+    size: int
+    digest: bytes
+
+
+class CommitEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """One commit in a header."""
+
+    commit_id: bytes
+    given: bool  # the caller gave the id: it is indexed
+    actor: str | None
+    correlation: str | None
+    cause: str | None
+    changes: list[ChangeEntry]
+
+
+class Header(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """One group of commits, with revisions `first` to ``first + len(commits) - 1``."""
+
+    format: int
+    partition: int
+    first: int
+    time_ns: int
+    previous_hash: bytes
+    digest: bytes
+    count: int
+    commits: list[CommitEntry]
+
+    @property
+    def last(self) -> int:
+        """The group's last revision."""
+        return self.first + len(self.commits) - 1
+
+
+_decoder = msgspec.msgpack.Decoder(Header)
+
+
+def chain_hash(row: bytes, key: bytes | None = None) -> bytes:
+    """Return the hash of a header row: SHA-256, or HMAC-SHA-256 under a key."""
+    if key is not None:
+        return hmac.digest(key, row, "sha256")
+    return hashlib.sha256(row).digest()
+
+
+def row_digest(row: bytes) -> bytes:
+    """Return the digest of a version row that headers carry."""
+    return hashlib.sha256(row).digest()[:16]
+
+
+def parse_header(key: bytes, row: bytes) -> Header:
+    """Parse a header row.
+
+    Raises:
+        CorruptionError: It is damaged, or stands under another revision.
+        FormatVersionError: A newer format.
+    """
+    revision = layout.journal_revision(key)
+    try:
+        header = _decoder.decode(row)
+    except (msgspec.MsgspecError, ValueError):
+        raise CorruptionError(
+            "a journal header does not decode", where=f"journal/{revision}"
+        ) from None
+    if header.format > HEADER_FORMAT:
+        raise FormatVersionError(f"journal format {header.format} is newer than {HEADER_FORMAT}")
+    if header.last != revision or not header.commits:
+        raise CorruptionError(
+            "a journal header stands in a wrong place", where=f"journal/{revision}"
+        )
+    return header
+
+
+def pack_head(head: Head) -> bytes:
+    """Return the bytes of the head row."""
+    revision, time_ns, hash_, digest, records, trimmed = head
+    return _HEAD.pack(revision, time_ns, hash_, digest.to_bytes(16), records, trimmed)
+
+
+def parse_head(row: bytes | None) -> Head:
+    """Parse the head row; a missing one is the head of an empty store.
+
+    Raises:
+        CorruptionError: It has another length.
+    """
+    if row is None:
+        return EMPTY_HEAD
+    if len(row) != _HEAD.size:
+        raise CorruptionError("the head of the journal is damaged", where="meta/head")
+    revision, time_ns, hash_, digest, records, trimmed = _HEAD.unpack(row)
+    return Head(revision, time_ns, hash_, int.from_bytes(digest), records, trimmed)
+
+
+def read_head(view: View) -> Head:
+    """Return the head in `view`."""
+    return parse_head(view.get(layout.HEAD))
+
+
+def header_at(view: View, revision: int) -> Header | None:
+    """Return the header of the group that holds `revision`, or None if it is not there."""
+    rows = view.scan(layout.journal_key(revision), layout.journal_key(MAX_REVISION), limit=1)
+    if not rows:
+        return None
+    header = parse_header(*rows[0])
+    return header if header.first <= revision else None
+
+
+def journal_horizon(view: View) -> tuple[int, bytes]:
+    """Return the last trimmed revision (0 if none) and the hash of its header."""
+    row = view.get(layout.JOURNAL_HORIZON)
+    return (int.from_bytes(row[:8]), row[8:40]) if row else (0, NO_HASH)
+
+
+def pack_journal_horizon(revision: int, hash_: bytes) -> bytes:
+    """Return the bytes of the journal's horizon row."""
+    return revision.to_bytes(8) + hash_
+
+
+def revision_at(view: View, time_ns: int) -> int:
+    """Return the last revision committed at or before `time_ns`; 0 if there is none.
+
+    Times never run against revisions, so this searches by halves: about log2(groups) reads.
+    """
+    end = layout.journal_key(MAX_REVISION)
+    last = view.scan(layout.journal_key(0), end, reverse=True, limit=1)
+    if not last:
+        return 0
+    if (newest := parse_header(*last[0])).time_ns <= time_ns:
+        return newest.last
+    low, high = journal_horizon(view)[0] + 1, newest.last  # the answer is below `high`
+    found = low - 1
+    while low < high:
+        middle = (low + high) // 2
+        rows = view.scan(layout.journal_key(middle), end, limit=1)
+        header = parse_header(*rows[0])
+        if header.time_ns <= time_ns:
+            found, low = header.last, header.last + 1
+        else:
+            high = header.first if header.first > low else low
+    return found

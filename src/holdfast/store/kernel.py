@@ -1,0 +1,295 @@
+"""The kernel: one open store. Wires engine, lane, reader and ephemeral state together.
+
+It speaks of places, records and intents; the manager above it speaks of scopes and values.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from holdfast.clock import Clock, SystemClock
+from holdfast.engines.base import Batch, Durability, Engine, View
+from holdfast.errors import FormatVersionError, NotAStoreError, ReadOnlyError, StateError
+from holdfast.keys import after
+from holdfast.store import intent as wanted
+from holdfast.store import layout
+from holdfast.store.committer import Committer
+from holdfast.store.ephemeral import Ephemeral
+from holdfast.store.expiry import Sweeper
+from holdfast.store.intent import Intent, Op
+from holdfast.store.journal import header_at, parse_head, read_head
+from holdfast.store.lane import Lane
+from holdfast.store.payload import Payloads
+from holdfast.store.pins import Pins
+from holdfast.store.reader import Reader
+
+STORE_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """How a store behaves, whatever its engine.
+
+    Attributes:
+        compression: Compress values from 4 KiB on; None leaves it to the engine's settings.
+        compression_level: zstd level, 1 to 19.
+        max_value_bytes: The longest encoding of a value.
+        max_commit_changes: The most changes one atomic commit may have.
+        sweep_every: Seconds between sweeps of expired keys; 0 for never.
+        chain_key: Key of the journal's hash chain (HMAC-SHA-256); None for plain SHA-256.
+        read_only: Refuse writes.
+        create: Make the store if it is not there.
+    """
+
+    compression: bool | None = None
+    compression_level: int = 1
+    max_value_bytes: int = 64 * 1024 * 1024
+    max_commit_changes: int = 100_000
+    sweep_every: float = 30.0
+    chain_key: bytes | None = None
+    read_only: bool = False
+    create: bool = True
+
+    def __repr__(self) -> str:
+        return f"StoreSettings(compression={self.compression}, read_only={self.read_only})"
+
+
+class StoreInfo(msgspec.Struct, frozen=True):
+    """The store's identity row.
+
+    Attributes:
+        format: Version of the layout.
+        lineage: 16 random bytes, kept by copies and restores.
+        created_ns: When the store was made.
+        partitions: Number of revision sequences.
+        keyed: The journal's chain is keyed.
+        dictionary: Id of the compression dictionary in use; 0 for none.
+    """
+
+    format: int
+    lineage: bytes
+    created_ns: int
+    partitions: int = 1
+    keyed: bool = False
+    dictionary: int = 0
+
+
+class Kernel:
+    """One open store.
+
+    Args:
+        engine: An open engine; the kernel closes it.
+        settings: How the store behaves.
+        clock: Source of time.
+
+    Raises:
+        FormatVersionError: The store is of a newer format; it was not touched.
+        NotAStoreError: The engine holds something else.
+    """
+
+    def __init__(
+        self, engine: Engine, settings: StoreSettings, clock: Clock | None = None
+    ) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.info = self._open_store()
+        self.key_limit = min(layout.MAX_KEY_BYTES, engine.traits.max_key_bytes)
+        self.payloads = Payloads(
+            compress=settings.compression is not False,
+            max_bytes=settings.max_value_bytes,
+            level=settings.compression_level,
+            load_dictionary=self._load_dictionary,
+        )
+        if self.info.dictionary:
+            self.payloads.use_dictionary(self.info.dictionary)
+        self.ephemeral = Ephemeral()
+        self.pins = Pins(engine, self.clock)
+        self.reader = Reader(engine, self.clock, self.payloads, self.pins, self.ephemeral)
+        self.committer = Committer(engine, self.clock, self.payloads, settings.chain_key)
+        self.lane = Lane(self.committer.commit, lead_inline=not engine.traits.persistent)
+        self.sweeper = Sweeper(self)
+        self.closed = False
+        _open_kernels.add(self)
+
+    # --- identity -------------------------------------------------------------------------
+
+    def _open_store(self) -> StoreInfo:
+        row = self.engine.get(layout.STORE)
+        if row is None:
+            row = self._create_store()
+        try:
+            info = msgspec.msgpack.decode(row, type=StoreInfo)
+        except (msgspec.MsgspecError, ValueError):
+            raise NotAStoreError("the store's identity row is damaged or foreign") from None
+        if info.format > STORE_FORMAT:
+            raise FormatVersionError(
+                f"the store has format {info.format}; this Holdfast reads up to {STORE_FORMAT}"
+            )
+        if info.keyed and self.settings.chain_key is None and not self.settings.read_only:
+            raise ReadOnlyError(
+                "the store's journal is chained with a key, and none was given",
+                hint="pass chain_key=, or open with read_only=True",
+            )
+        return info
+
+    def _create_store(self) -> bytes:
+        if self.settings.read_only or not self.settings.create:
+            raise NotAStoreError("there is no store here")
+        fresh = msgspec.msgpack.encode(
+            StoreInfo(
+                format=STORE_FORMAT,
+                lineage=os.urandom(16),
+                created_ns=self.clock.now_ns(),
+                keyed=self.settings.chain_key is not None,
+            )
+        )
+        made = fresh
+
+        def body(view: View) -> Batch:
+            nonlocal made
+            there = view.get(layout.STORE)
+            if there is not None:  # another process was faster
+                made = there
+                return Batch()
+            if view.scan(b"\x00", b"\xff", limit=1, keys_only=True):
+                raise NotAStoreError("the engine holds data that is not a Holdfast store")
+            made = fresh
+            return Batch(puts=[(layout.STORE, fresh)])
+
+        self.engine.write(Durability.SYNC, body)
+        return made
+
+    def _load_dictionary(self, dictionary_id: int) -> bytes | None:
+        return self.engine.get(layout.BLOBS + dictionary_id.to_bytes(4))
+
+    def update_info(self, change: Callable[[StoreInfo], StoreInfo], puts: Any = ()) -> None:
+        """Change the identity row, and put further rows, in one write outside the journal."""
+
+        def body(view: View) -> Batch:
+            row = view.get(layout.STORE)
+            assert row is not None
+            info = change(msgspec.msgpack.decode(row, type=StoreInfo))
+            return Batch(puts=[(layout.STORE, msgspec.msgpack.encode(info)), *puts])
+
+        self.refuse_read_only()
+        self.engine.write(Durability.SYNC, body)
+        row = self.engine.get(layout.STORE)
+        assert row is not None
+        self.info = msgspec.msgpack.decode(row, type=StoreInfo)
+
+    # --- writing --------------------------------------------------------------------------
+
+    def refuse_read_only(self) -> None:
+        """Raise if the store is open for reading.
+
+        Raises:
+            ReadOnlyError: It is.
+        """
+        if self.settings.read_only:
+            raise ReadOnlyError("the store is open for reading only")
+
+    def commit(self, intent: Intent) -> Intent:
+        """Commit an intent and return it with its outcome, or raise why not."""
+        if self.settings.read_only:
+            self.refuse_read_only()
+        self.lane.submit(intent)
+        if intent.error is not None:
+            raise intent.error
+        return intent
+
+    def find_commit(self, commit_id: bytes, since: int) -> int | None:
+        """Return the revision of a commit, or None if it did not happen.
+
+        Looks inside a write, so that it waits for a commit still in flight.
+
+        Args:
+            commit_id: The id.
+            since: A revision from before the attempt, where the search begins.
+        """
+        found: int | None = None
+
+        def body(view: View) -> Batch:
+            nonlocal found
+            row = view.get(layout.commit_key(commit_id))
+            found = int.from_bytes(row[:8]) if row is not None else None
+            revision = since
+            head = read_head(view).revision
+            while found is None and revision < head:
+                header = header_at(view, revision + 1)
+                if header is None:
+                    break
+                for at, commit in enumerate(header.commits):
+                    if commit.commit_id == commit_id:
+                        found = header.first + at
+                revision = header.last
+            return Batch()
+
+        self.engine.write(Durability.OS, body)
+        return found
+
+    def head_revision(self) -> int:
+        """Return the revision of the last commit."""
+        return parse_head(self.engine.get(layout.HEAD)).revision
+
+    def sweep(self) -> int:
+        """Remove what has expired, journaled; return how many keys that were."""
+        return self.sweeper.sweep()
+
+    def expired(self, limit: int) -> list[Op]:
+        """Return operations that remove keys whose time has come, at most `limit`."""
+        now = self.clock.now_ns()
+        begin = layout.EXPIRY + layout.PARTITION
+        with self.engine.read() as view:
+            rows = view.scan(begin, begin + (now + 1).to_bytes(8), limit=limit, keys_only=True)
+        places = [layout.expiry_parts(key)[1] for key, _ in rows]
+        return [Op(wanted.EXPIRE, layout.owner_of(place), place) for place in places]
+
+    def next_expiry(self) -> int | None:
+        """Return when the next key expires, or None."""
+        begin = layout.EXPIRY + layout.PARTITION
+        with self.engine.read() as view:
+            rows = view.scan(begin, after(begin), limit=1, keys_only=True)
+        return layout.expiry_parts(rows[0][0])[0] if rows else None
+
+    # --- end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Finish queued writes, stop the background, close the engine. Twice is no error."""
+        if self.closed:
+            return
+        self.closed = True
+        self.sweeper.stop()
+        try:
+            self.lane.close()
+        finally:
+            _open_kernels.discard(self)
+            self.engine.close()
+
+    def after_fork(self) -> None:
+        """Make the child's copy usable: the lane's thread and locks belong to the parent."""
+        self.lane.after_fork()
+        self.committer.after_fork()
+        self.sweeper.after_fork()
+        self.ephemeral.lock = threading.RLock()
+
+
+_open_kernels: weakref.WeakSet[Kernel] = weakref.WeakSet()  # for fork only
+
+
+def _after_fork() -> None:
+    for kernel in list(_open_kernels):
+        try:
+            kernel.after_fork()
+        except StateError:  # the engine says so at the first use
+            continue
+
+
+os.register_at_fork(after_in_child=_after_fork)

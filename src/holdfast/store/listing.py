@@ -1,0 +1,219 @@
+"""Listing keys, values and scopes: durable state merged with this process's ephemeral state."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from holdfast.errors import InvalidArgumentError, StateError
+from holdfast.keys import after
+from holdfast.store import layout
+from holdfast.store.address import Addressing
+from holdfast.store.kernel import Kernel
+from holdfast.store.past import Found, Moment
+from holdfast.store.reader import PAGE, ephemeral_value, state_value
+from holdfast.store.scope import ScopeKind, StateScope, unpack_scope
+from holdfast.store.value import GetRequest, StateValue
+
+AsOf = int | datetime | Moment | None
+
+
+class Listing:
+    """Lists what one tenant of one store holds."""
+
+    def __init__(self, kernel: Kernel, addressing: Addressing) -> None:
+        self._kernel = kernel
+        self._address = addressing
+
+    def keys(
+        self,
+        scope: StateScope | str,
+        prefix: str = "",
+        after_key: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        as_of: AsOf = None,
+    ) -> Iterator[str]:
+        """Yield keys in order (by UTF-8 bytes)."""
+        start, stop = self._range(scope, prefix, after_key, reverse)
+        check_limit(limit)
+        durable = self._scan(start, stop, limit, reverse, as_of, keys_only=True)
+        places = (found.place for found in durable)
+        local = self._local(start, stop, reverse) if as_of is None else []
+        merged = heapq.merge(places, local, reverse=reverse) if local else places
+        skip = len(self._address.owner(scope))
+        for at, place in enumerate(merged):
+            if at == limit:
+                return
+            yield place[skip:-1].replace(b"\0\xff", b"\0").decode()
+
+    def values(
+        self,
+        scope: StateScope | str,
+        prefix: str = "",
+        after_key: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        as_of: AsOf = None,
+    ) -> Iterator[tuple[str, StateValue]]:
+        """Yield keys with their values and metadata, in order."""
+        start, stop = self._range(scope, prefix, after_key, reverse)
+        check_limit(limit)
+        durable = self._scan(start, stop, limit, reverse, as_of, keys_only=False)
+        shown = ((found.place, state_value(found)) for found in durable)
+        merged: Iterator[tuple[bytes, StateValue]] = shown
+        if as_of is None:
+            local = self._local_values(self._local(start, stop, reverse))
+            if local:
+                merged = heapq.merge(shown, local, key=lambda pair: pair[0], reverse=reverse)
+        skip = len(self._address.owner(scope))
+        for at, (place, value) in enumerate(merged):
+            if at == limit:
+                return
+            yield place[skip:-1].replace(b"\0\xff", b"\0").decode(), value
+
+    def count(self, scope: StateScope | str, prefix: str = "", as_of: AsOf = None) -> int:
+        """Count keys."""
+        return sum(1 for _ in self.keys(scope, prefix, as_of=as_of))
+
+    def scopes(
+        self, kind: ScopeKind | None = None, within: StateScope | None = None
+    ) -> Iterator[StateScope]:
+        """Yield the scopes that hold a key, in order.
+
+        Args:
+            kind: Only scopes of this kind.
+            within: A workflow, to list its steps only.
+        """
+        tenant = self._address.tenant
+        start = tenant
+        if within is not None:
+            if within.kind is not ScopeKind.WORKFLOW or kind not in (None, ScopeKind.STEP):
+                raise InvalidArgumentError("only a workflow has scopes within it: its steps")
+            start += bytes((ScopeKind.STEP,)) + within.packed[1:]
+        elif kind is not None:
+            start += bytes((kind,))
+        stop = after(start)
+        now = self._kernel.clock.now_ns()
+        local = {layout.owner_of(p) for p in self._kernel.ephemeral.within(start, stop, now)}
+        position = layout.SCOPES + start
+        found: list[bytes] = []
+        while True:
+            with self._kernel.engine.read() as view:
+                rows = view.scan(position, layout.SCOPES + stop, limit=PAGE, keys_only=True)
+            found += [key[1:] for key, _ in rows]
+            if len(rows) < PAGE:
+                break
+            position = rows[-1][0] + b"\0"
+        for owner in sorted(local.union(found)):
+            scope = unpack_scope(owner, len(tenant))[0]
+            if owner in local or self.exists(scope):
+                yield scope
+
+    def exists(self, scope: StateScope | str) -> bool:
+        """Say whether a scope holds a key."""
+        return next(self.keys(scope, limit=1), None) is not None
+
+    def get_many(
+        self, requests: Iterable[GetRequest | tuple[StateScope | str, str]]
+    ) -> list[StateValue | StateError | None]:
+        """Return many values in one consistent read; an item's error stands in its place."""
+        kernel, address = self._kernel, self._address
+        out: list[StateValue | StateError | None] = []
+        places: list[tuple[int, bytes]] = []
+        for at, request in enumerate(requests):
+            if isinstance(request, GetRequest):
+                request = (request.scope, request.key)
+            out.append(None)
+            try:
+                place = address.place(address.owner(request[0]), request[1])
+            except StateError as error:
+                out[at] = error
+                continue
+            local = self._local_values([place]) if kernel.ephemeral.entries else []
+            if local:
+                out[at] = local[0][1]
+            else:
+                places.append((at, place))
+        raws = kernel.engine.get_many([layout.DATA + place for _, place in places])
+        for (at, place), raw in zip(places, raws, strict=True):
+            try:
+                found = kernel.reader.live(place, raw, kernel.clock.now_ns())
+                out[at] = None if found is None else state_value(found)
+            except StateError as error:
+                out[at] = error
+        return out
+
+    def reach(self, scope: StateScope | str | None, prefix: str) -> tuple[bytes, bytes]:
+        """Return the range of places of a scope, or of the whole tenant."""
+        if scope is not None:
+            return self._address.range(scope, prefix)
+        if prefix:
+            raise InvalidArgumentError("prefix needs a scope")
+        return self._address.tenant, after(self._address.tenant)
+
+    def _range(
+        self, scope: StateScope | str, prefix: str, after_key: str | None, reverse: bool
+    ) -> tuple[bytes, bytes]:
+        start, stop = self._address.range(scope, prefix)
+        if after_key is not None:
+            place = self._address.place(self._address.owner(scope), after_key)
+            if reverse:
+                stop = min(stop, place)
+            else:
+                start = max(start, place + b"\0")
+        return start, max(start, stop)
+
+    def _scan(
+        self,
+        start: bytes,
+        stop: bytes,
+        limit: int | None,
+        reverse: bool,
+        as_of: AsOf,
+        *,
+        keys_only: bool,
+    ) -> Iterator[Found]:
+        reader = self._kernel.reader
+        moment: Moment | None = None
+        if isinstance(as_of, Moment):
+            moment = as_of
+        elif as_of is not None:
+            with self._kernel.engine.read() as view:
+                moment = reader.moment(view, as_of)
+        return reader.scan(
+            start,
+            stop,
+            moment=moment,
+            limit=limit,
+            reverse=reverse,
+            keys_only=keys_only,
+        )
+
+    def _local(self, start: bytes, stop: bytes, reverse: bool) -> list[bytes]:
+        places = self._kernel.ephemeral.within(start, stop, self._kernel.clock.now_ns())
+        return places[::-1] if reverse else places
+
+    def _local_values(self, places: list[bytes]) -> list[tuple[bytes, StateValue]]:
+        kernel = self._kernel
+        out = []
+        for place in places:
+            entry = kernel.ephemeral.get(place, kernel.clock.now_ns())
+            if entry is not None:
+                prepared = entry.prepared
+                payload = kernel.payloads.unpack(
+                    place, prepared.encoding, prepared.payload, prepared.size
+                )
+                out.append((place, ephemeral_value(entry, payload)))
+        return out
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse limits that are no count.
+
+    Raises:
+        InvalidArgumentError: Negative, or no integer.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise InvalidArgumentError("limit must be an integer of 0 or more, or None")

@@ -1,0 +1,57 @@
+"""Pure functions behind the single-key atomic operations."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from holdfast.errors import WrongTypeError
+from holdfast.store.value import MISSING
+
+Number = TypeVar("Number", int, float, Decimal)
+
+
+def incremented(old: Any, by: Any) -> Any:
+    """Return ``old + by``, counting from 0 where there is no value.
+
+    Raises:
+        WrongTypeError: Either is no number, or they do not mix (Decimal with float).
+    """
+    for number in (by, 0 if old is MISSING else old):
+        if isinstance(number, bool) or not isinstance(number, int | float | Decimal):
+            raise WrongTypeError(
+                f"increment needs numbers, not {type(number).__name__}",
+                hint="use update(fn) for other types",
+            )
+    try:
+        return by if old is MISSING else old + by
+    except TypeError:
+        raise WrongTypeError(
+            f"{type(old).__name__} and {type(by).__name__} cannot be added"
+        ) from None
+
+
+def appended(old: Any, items: list[Any]) -> list[Any]:
+    """Return a list with `items` at its end, a new one where there is no value.
+
+    Raises:
+        WrongTypeError: The value is no list.
+    """
+    if old is MISSING:
+        return list(items)
+    if not isinstance(old, list):
+        raise WrongTypeError(f"append needs a list, not {type(old).__name__}")
+    return [*old, *items]
+
+
+def merge_patched(target: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch (RFC 7396): None removes a member, dicts merge, the rest replaces."""
+    if not isinstance(patch, dict):
+        return patch
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            merged.pop(name, None)
+        else:
+            merged[name] = merge_patched(merged.get(name), value)
+    return merged

@@ -1,0 +1,255 @@
+"""Records: what is stored for a key, one self-describing blob.
+
+A record is a fixed header, optional fields, the payload, and an xxh3-128 checksum over the place
+and everything before it, so that a damaged record and one copied to another place are noticed.
+The same bytes stand in the data space and in the versions space, unless the version is stored as
+a delta. ``docs/format.md`` is normative; this module is its only reader and writer.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from xxhash import xxh3_128_digest
+
+from holdfast.errors import CorruptionError, FormatVersionError
+
+FORMAT: Final = 1
+
+# Kinds
+VALUE, DELTA, DELETED, EXPIRED = 1, 2, 3, 4
+# Compression, in the high nibble of the encoding byte; the low nibble is the codec
+MSGPACK: Final = 1
+PLAIN, ZSTD, ZSTD_DICTIONARY, SAME = 0x00, 0x10, 0x20, 0x30  # SAME: a delta that changes nothing
+# Flags: which optional fields follow, in this order
+EXPIRES, CORRELATION, ACTOR, SCHEMA, ENCRYPTED, FULL_SUM = 1, 2, 4, 8, 16, 32
+
+_FIXED = struct.Struct(">BBBBBBHQQQQQI")
+_pack = _FIXED.pack
+_unpack = _FIXED.unpack_from
+_FIXED_SIZE: Final = _FIXED.size
+SUM_SIZE: Final = 16
+_U64 = struct.Struct(">Q")
+
+
+class Record:
+    """A parsed record. Fields are as stored; `payload` may be compressed or a delta.
+
+    Attributes:
+        kind: VALUE, DELTA, DELETED or EXPIRED.
+        encoding: Codec and compression.
+        state_class: Number of the class.
+        run: Deltas since the last full copy among this key's versions; 0 for a full copy.
+        revision, previous: This commit's and the previous version's revision.
+        version: Counts from 1.
+        created_ns, updated_ns, expires_ns: Times; expires_ns is 0 for never.
+        size: Bytes of the payload before compression.
+        correlation, actor, schema_version: Texts or None.
+        key_id: Of the encryption, or None.
+        full_sum: Of a delta: the checksum of the full record that it stands for.
+        payload: The bytes.
+        checksum: 16 bytes.
+    """
+
+    __slots__ = (
+        "actor",
+        "checksum",
+        "correlation",
+        "created_ns",
+        "encoding",
+        "expires_ns",
+        "full_sum",
+        "key_id",
+        "kind",
+        "payload",
+        "previous",
+        "revision",
+        "run",
+        "schema_version",
+        "size",
+        "state_class",
+        "updated_ns",
+        "version",
+    )
+
+    kind: int
+    encoding: int
+    state_class: int
+    run: int
+    revision: int
+    previous: int
+    version: int
+    created_ns: int
+    updated_ns: int
+    expires_ns: int
+    size: int
+    correlation: str | None
+    actor: str | None
+    schema_version: str | None
+    key_id: str | None
+    full_sum: bytes | None
+    payload: bytes
+    checksum: bytes
+
+
+def build(
+    place: bytes,
+    kind: int,
+    encoding: int,
+    state_class: int,
+    run: int,
+    revision: int,
+    previous: int,
+    version: int,
+    created_ns: int,
+    updated_ns: int,
+    size: int,
+    payload: bytes,
+    expires_ns: int = 0,
+    correlation: str | None = None,
+    actor: str | None = None,
+    schema_version: str | None = None,
+    key_id: str | None = None,
+    full_sum: bytes | None = None,
+) -> bytes:
+    """Build the bytes of a record for `place`; the fields are those of `Record`."""
+    flags = 0
+    extra = b""
+    if expires_ns:
+        flags |= EXPIRES
+        extra += _U64.pack(expires_ns)
+    if correlation is not None:
+        flags |= CORRELATION
+        extra += _short(correlation)
+    if actor is not None:
+        flags |= ACTOR
+        extra += _short(actor)
+    if schema_version is not None:
+        flags |= SCHEMA
+        extra += _short(schema_version)
+    if key_id is not None:
+        flags |= ENCRYPTED
+        extra += _short(key_id)
+    if full_sum is not None:
+        flags |= FULL_SUM
+        extra += full_sum
+    body = (
+        _pack(
+            FORMAT,
+            kind,
+            encoding,
+            flags,
+            state_class,
+            run,
+            0,
+            revision,
+            previous,
+            version,
+            created_ns,
+            updated_ns,
+            size,
+        )
+        + extra
+        + payload
+    )
+    return body + xxh3_128_digest(place + body)
+
+
+def _short(text: str) -> bytes:
+    data = text.encode()
+    return bytes((len(data),)) + data
+
+
+def parse(place: bytes, raw: bytes) -> Record:
+    """Check and parse the record stored for `place`.
+
+    Raises:
+        CorruptionError: The checksum does not match: damaged, or written for another place.
+        FormatVersionError: A newer format.
+    """
+    if len(raw) < _FIXED_SIZE + SUM_SIZE or xxh3_128_digest(place + raw[:-SUM_SIZE]) != raw[-16:]:
+        raise CorruptionError("a record fails its checksum", where=describe(place))
+    record = Record()
+    (
+        form,
+        record.kind,
+        record.encoding,
+        flags,
+        record.state_class,
+        record.run,
+        _reserved,
+        record.revision,
+        record.previous,
+        record.version,
+        record.created_ns,
+        record.updated_ns,
+        record.size,
+    ) = _unpack(raw)
+    if form != FORMAT:
+        raise FormatVersionError(f"record format {form} is newer than {FORMAT}")
+    record.checksum = raw[-16:]
+    record.expires_ns = 0
+    record.correlation = record.actor = record.schema_version = record.key_id = None
+    record.full_sum = None
+    if flags:
+        at = _parse_extra(record, raw, flags)
+        record.payload = raw[at:-SUM_SIZE]
+    else:
+        record.payload = raw[_FIXED_SIZE:-SUM_SIZE]
+    return record
+
+
+def _parse_extra(record: Record, raw: bytes, flags: int) -> int:
+    at = _FIXED_SIZE
+    if flags & EXPIRES:
+        record.expires_ns = _U64.unpack_from(raw, at)[0]
+        at += 8
+    if flags & CORRELATION:
+        record.correlation, at = _long(raw, at)
+    if flags & ACTOR:
+        record.actor, at = _long(raw, at)
+    if flags & SCHEMA:
+        record.schema_version, at = _long(raw, at)
+    if flags & ENCRYPTED:
+        record.key_id, at = _long(raw, at)
+    if flags & FULL_SUM:
+        record.full_sum = raw[at : at + SUM_SIZE]
+        at += SUM_SIZE
+    return at
+
+
+def _long(raw: bytes, at: int) -> tuple[str, int]:
+    end = at + 1 + raw[at]
+    return raw[at + 1 : end].decode(), end
+
+
+#: The first bytes of a full, uncompressed record with no optional field: nearly all there are.
+SIMPLE: Final = bytes((FORMAT, VALUE, MSGPACK | PLAIN, 0))
+
+
+def simple_payload(place: bytes, raw: bytes) -> bytes:
+    """Return the payload of a record that starts with `SIMPLE`: what the hot path of get needs.
+
+    Raises:
+        CorruptionError: The checksum does not match.
+    """
+    if xxh3_128_digest(place + raw[:-SUM_SIZE]) != raw[-SUM_SIZE:]:
+        raise CorruptionError("a record fails its checksum", where=describe(place))
+    return raw[_FIXED_SIZE:-SUM_SIZE]
+
+
+def expiry_of(raw: bytes) -> int:
+    """Return the expiry time of stored bytes without checking them; 0 for never."""
+    return int(_U64.unpack_from(raw, _FIXED_SIZE)[0]) if raw[3] & EXPIRES else 0
+
+
+def describe(place: bytes) -> str:
+    """Return scope and key of a place for an error, or its bytes in hex if it is unsound."""
+    from holdfast.store.layout import split_place
+
+    try:
+        tenant, scope, key = split_place(place)
+    except (ValueError, IndexError):
+        return f"place {place.hex()}"
+    return f"{tenant + '/' if tenant else ''}{scope}/{key}"

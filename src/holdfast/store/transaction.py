@@ -1,0 +1,154 @@
+"""Transactions: optimistic, serialisable, across any scopes; and snapshots.
+
+Writes are buffered, reads are remembered. Nothing is locked while the caller's code runs. A read
+that meets anything newer than the transaction's start conflicts at once, so no transaction ever
+sees half of another; the commit checks every read again inside the writer.
+"""
+
+from __future__ import annotations
+
+from holdfast.engines.base import View
+from holdfast.errors import ConflictError, LimitExceededError
+from holdfast.store import intent as wanted
+from holdfast.store import layout
+from holdfast.store.group import refuse_touched, touched_since
+from holdfast.store.intent import Op
+from holdfast.store.journal import journal_horizon, read_head
+from holdfast.store.kernel import Kernel
+from holdfast.store.past import Found
+from holdfast.store.reader import PAGE
+from holdfast.store.record import parse
+from holdfast.store.step import conflict
+
+
+class Buffered:
+    """A write that waits for its transaction: what a read inside it would see."""
+
+    __slots__ = ("op", "payload")
+
+    def __init__(self, op: Op, payload: bytes | None) -> None:
+        self.op = op
+        self.payload = payload  # encoded; None for a delete
+
+
+class TransactionCore:
+    """The bookkeeping of one transaction, on places.
+
+    Attributes:
+        start: The revision that all reads are as of; None until the first read or write.
+        reads: Place to the revision read; 0 for absent.
+        ranges: Half-open ranges scanned.
+        writes: Place to the buffered write.
+    """
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.start: int | None = None
+        self.reads: dict[bytes, int] = {}
+        self.ranges: list[tuple[bytes, bytes]] = []
+        self.writes: dict[bytes, Buffered] = {}
+
+    def begin(self) -> None:
+        """Fix the start."""
+        with self._kernel.engine.read() as view:
+            self._begin(view)
+
+    def _begin(self, view: View) -> int:
+        if self.start is None:
+            self.start = read_head(view).revision
+        return self.start
+
+    def read(self, place: bytes) -> Found | None:
+        """Return the committed record at `place`, remembered for the commit's check.
+
+        Raises:
+            ConflictError: Somebody changed it after the transaction's start.
+        """
+        kernel = self._kernel
+        with kernel.engine.read() as view:
+            start = self._begin(view)
+            raw = view.get(layout.DATA + place)
+            now = kernel.clock.now_ns()
+            found = parse(place, raw) if raw is not None else None
+            revision = found.revision if found is not None else 0
+            if found is None and read_head(view).revision != start:
+                revision = self._deleted_at(view, place, start)
+            if revision > start:
+                raise conflict(place, start, revision, "snapshot")
+        if found is None or (found.expires_ns and found.expires_ns <= now):
+            self.reads.setdefault(place, 0)
+            return None
+        self.reads.setdefault(place, found.revision)
+        return Found(place, found, kernel.payloads.restore(place, found))
+
+    def _deleted_at(self, view: View, place: bytes, start: int) -> int:
+        """Return the revision after `start` that removed `place`, or 0."""
+        rows = view.scan(
+            layout.version_key(place, start + 1),
+            layout.version_key(place, (1 << 63) - 1),
+            reverse=True,
+            limit=1,
+            keys_only=True,
+        )
+        return layout.version_parts(rows[0][0])[1] if rows else 0
+
+    def scan(self, start: bytes, stop: bytes) -> list[Found]:
+        """Return the committed records of a range, remembered for the commit's check.
+
+        Raises:
+            ConflictError: Somebody changed the range after the transaction's start, or the
+                journal no longer reaches back to it.
+        """
+        kernel = self._kernel
+        found: list[Found] = []
+        self.ranges.append((start, stop))
+        position, more = start, True
+        while more:
+            with kernel.engine.read() as view:
+                begun = self._begin(view)
+                moment = kernel.reader.now(view)
+                if moment.revision != begun:
+                    self._refuse_trimmed(view, begun)
+                    for touched in touched_since(view, begun):
+                        refuse_touched(touched, [(start, stop)])
+                # The range is as it was at the start, so the present may be read instead.
+                page, more = kernel.reader.page(view, position, stop, moment, PAGE)
+            found += page
+            if page:
+                position = page[-1].place + b"\0"
+        for item in found:
+            if item.record.expires_ns:  # time alone can take it away before the commit
+                self.reads.setdefault(item.place, item.record.revision)
+        return found
+
+    def _refuse_trimmed(self, view: View, begun: int) -> None:
+        horizon, _ = journal_horizon(view)
+        if begun < horizon:
+            raise ConflictError(
+                f"the transaction started at revision {begun}, before the journal's horizon",
+                reason="too_old",
+                expected=begun,
+                actual=horizon,
+            )
+
+    def write(self, op: Op, payload: bytes | None) -> None:
+        """Buffer a write; the last one of a place wins."""
+        limit = self._kernel.settings.max_commit_changes
+        if len(self.writes) >= limit and op.place not in self.writes:
+            raise LimitExceededError(
+                f"a transaction may change at most {limit} keys",
+                hint="split the work, or raise max_commit_changes",
+                limit=limit,
+                actual=limit + 1,
+            )
+        if self.start is None:
+            self.begin()
+        self.writes[op.place] = Buffered(op, payload)
+
+    def intent(self, made: wanted.Intent) -> wanted.Intent:
+        """Put this transaction's writes and checks on an empty intent."""
+        made.ops = [buffered.op for buffered in self.writes.values()]
+        made.reads = self.reads
+        made.ranges = self.ranges
+        made.since = self.start or 0
+        return made

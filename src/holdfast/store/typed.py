@@ -1,0 +1,53 @@
+"""Typed access: plain data as a msgspec Struct, a dataclass or a pydantic model.
+
+The type comes from the caller, never from what is stored. Errors name the path, not the value.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from holdfast.errors import InvalidArgumentError, WrongTypeError
+
+T = TypeVar("T")
+
+_PATH = re.compile(r" - at `([^`]*)`$")
+
+
+def as_type(value: Any, kind: type[T], where: str) -> T:
+    """Convert decoded `value` to `kind`.
+
+    Args:
+        value: What `codec.decode` returned.
+        kind: A msgspec Struct, a dataclass, a pydantic model, or a builtin or generic type.
+        where: Scope and key, for the error.
+
+    Raises:
+        WrongTypeError: The value does not fit; the message names the path.
+        InvalidArgumentError: `kind` is not a type that values can be converted to.
+    """
+    name = getattr(kind, "__name__", str(kind))
+    validate = getattr(kind, "model_validate", None)
+    if validate is not None:
+        try:
+            return validate(value)  # type: ignore[no-any-return]
+        except ValueError as error:  # pydantic's ValidationError is one, without an import
+            details = getattr(error, "errors", None)
+            first = details(include_input=False, include_url=False)[0] if details else {}
+            path = "$" + "".join(
+                f"[{part}]" if isinstance(part, int) else f".{part}" for part in first.get("loc", ())
+            )
+            raise WrongTypeError(
+                f"{where} does not fit {name} at {path} ({first.get('type', 'invalid')})"
+            ) from None
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        found = _PATH.search(str(error))
+        path = found.group(1) if found else "$"
+        raise WrongTypeError(f"{where} does not fit {name} at {path}") from None
+    except TypeError as error:
+        raise InvalidArgumentError(f"type={name} cannot be converted to: {error}") from None

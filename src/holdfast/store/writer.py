@@ -1,0 +1,566 @@
+"""The write verbs, decided but not run: what each one checks, prepares and wants committed.
+
+Verbs that may need several commits are generators: they yield an `Intent`, are resumed when it
+is committed (or with its error), and return the caller's result. `StateManager` runs them in the
+caller's thread, `AsyncStateManager` awaits them; neither knows more than that.
+
+The order of the pipeline is the order of the lines of `Writer.set`: address, class, guards,
+encode, compress and delta, commit lane (preconditions, record, journal), acknowledge.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypedDict, TypeVar
+
+from holdfast.clock import to_ns
+from holdfast.engines.base import Durability
+from holdfast.errors import (
+    ConflictError,
+    EphemeralMixError,
+    InvalidArgumentError,
+    LimitExceededError,
+    ProtectionRequiredError,
+    SchemaRequiredError,
+    StateError,
+)
+from holdfast.store import intent as wanted
+from holdfast.store import layout
+from holdfast.store.address import Addressing
+from holdfast.store.codec import decode
+from holdfast.store.compression import DELTA_FROM
+from holdfast.store.intent import CLASS_PRIORITY, NORMAL, Intent, Op, Prepared
+from holdfast.store.kernel import Kernel
+from holdfast.store.merge import appended, incremented, merge_patched
+from holdfast.store.policy import Policies
+from holdfast.store.record import parse
+from holdfast.store.scope import StateScope
+from holdfast.store.step import TooLargeForLaneError
+from holdfast.store.value import (
+    CLASS_DURABILITY,
+    MISSING,
+    SetOperation,
+    StateClass,
+)
+
+T = TypeVar("T")
+Steps = Generator[Intent, None, T]
+
+LANE_LIMIT = 16 * 1024  # larger values are transformed outside the lane
+ATTEMPTS = 64
+_BATCH_ITEMS = 5000  # of a batch that need not be atomic, per commit
+
+
+class WriteOptions(TypedDict, total=False):
+    """Options of every write.
+
+    Attributes:
+        durability: What the acknowledgement means; by default that of the class or policy.
+        commit_id: 16 bytes; writing again under the same id does nothing (idempotent retry).
+        actor: Who writes; correlation: what it belongs to; cause: what led to it (texts).
+    """
+
+    durability: Durability | str | None
+    commit_id: bytes | None
+    actor: str | None
+    correlation: str | None
+    cause: str | None
+
+
+class Writer:
+    """Makes intents for one tenant of one store."""
+
+    def __init__(self, kernel: Kernel, addressing: Addressing, policies: Policies) -> None:
+        self._kernel = kernel
+        self._address = addressing
+        self._policies = policies
+        self._ephemeral = kernel.ephemeral
+
+    # --- one key --------------------------------------------------------------------------
+
+    def set(
+        self,
+        scope: StateScope | str,
+        key: str,
+        value: Any,
+        state_class: StateClass | None = None,
+        if_revision: int | None = None,
+        if_version: int | None = None,
+        if_absent: bool = False,
+        expires_in: float | timedelta | None = None,
+        expires_at: datetime | None = None,
+        options: WriteOptions | None = None,
+    ) -> Intent | None:
+        """Return the intent of a set; None where it was ephemeral and is done."""
+        kernel = self._kernel
+        if type(scope) is not StateScope:
+            scope = self._address.scope(scope)
+        owner = self._address.owner(scope)
+        place = self._address.place(owner, key)
+        if state_class is None and self._policies:
+            state_class = self._policies.state_class(scope)
+        if state_class is not None and state_class is not StateClass.STANDARD:
+            guard_class(state_class)
+        prepared = kernel.payloads.prepare(value)
+        if if_absent or if_revision is not None or if_version is not None:
+            if_revision = _condition(if_revision, if_version, if_absent)
+        op = Op(wanted.SET, owner, place, prepared, state_class, if_revision, if_version)
+        if expires_in is not None or expires_at is not None:
+            self._expire(op, expires_in, expires_at)
+        if state_class is StateClass.EPHEMERAL or self._ephemeral.entries:
+            if self._set_ephemeral(op):
+                return None
+        if prepared.size >= DELTA_FROM:
+            self._add_delta(op)
+        return self.intent([op], scope, state_class, options)
+
+    def delete(
+        self,
+        scope: StateScope | str,
+        key: str,
+        if_revision: int | None = None,
+        if_version: int | None = None,
+        options: WriteOptions | None = None,
+    ) -> Intent | bool:
+        """Return the intent of a delete; the answer itself where the key is ephemeral."""
+        scope = self._address.scope(scope)
+        owner = self._address.owner(scope)
+        place = self._address.place(owner, key)
+        if place in self._ephemeral.entries:
+            return self._ephemeral.pop(place, self._kernel.clock.now_ns())
+        _condition(if_revision, if_version, False)
+        op = Op(wanted.DELETE, owner, place, None, None, if_revision, if_version)
+        return self.intent([op], scope, None, options)
+
+    def touch(
+        self,
+        scope: StateScope | str,
+        key: str,
+        expires_in: float | timedelta | None,
+        expires_at: datetime | None,
+        options: WriteOptions | None = None,
+    ) -> Intent | bool:
+        """Return the intent of a touch; the answer itself where the key is ephemeral."""
+        scope = self._address.scope(scope)
+        owner = self._address.owner(scope)
+        op = Op(wanted.TOUCH, owner, self._address.place(owner, key))
+        self._expire(op, expires_in, expires_at)
+        if op.place in self._ephemeral.entries:
+            now = self._kernel.clock.now_ns()
+            with self._ephemeral.lock:
+                entry = self._ephemeral.get(op.place, now)
+                if entry is None:
+                    return False
+                entry.expires_ns = _deadline(op, now)
+                return True
+        return self.intent([op], scope, None, options)
+
+    # --- read, change, write --------------------------------------------------------------
+
+    def increment(
+        self, scope: StateScope | str, key: str, by: Any, options: WriteOptions
+    ) -> Steps[Any]:
+        """Add to a number; the result is the new number."""
+        return self._transform(scope, key, lambda old: _twice(incremented(old, by)), options)
+
+    def append(
+        self, scope: StateScope | str, key: str, items: list[Any], options: WriteOptions
+    ) -> Steps[int]:
+        """Append to a list; the result is its new length."""
+
+        def change(old: Any) -> tuple[Any, int]:
+            new = appended(old, items)
+            return new, len(new)
+
+        return self._transform(scope, key, change, options)
+
+    def merge_patch(
+        self, scope: StateScope | str, key: str, patch: Any, options: WriteOptions
+    ) -> Steps[Any]:
+        """Apply a JSON merge patch; the result is the new value."""
+
+        def change(old: Any) -> tuple[Any, Any]:
+            return _twice(merge_patched(None if old is MISSING else old, patch))
+
+        return self._transform(scope, key, change, options)
+
+    def update(
+        self,
+        scope: StateScope | str,
+        key: str,
+        fn: Callable[[Any], Any],
+        default: Any,
+        options: WriteOptions,
+    ) -> Steps[Any]:
+        """Replace the value by ``fn(value)``, again while others interfere."""
+
+        def change(old: Any) -> tuple[Any, Any]:
+            return _twice(fn(default if old is MISSING else old))
+
+        scope = self._address.scope(scope)
+        owner = self._address.owner(scope)
+        place = self._address.place(owner, key)
+        if self._is_ephemeral(place, scope):
+            return self._transform_ephemeral(place, change)
+        return self._optimistic(scope, owner, place, change, options)
+
+    def _transform(
+        self,
+        scope: StateScope | str,
+        key: str,
+        change: Callable[[Any], tuple[Any, T]],
+        options: WriteOptions,
+    ) -> Steps[T]:
+        """Run `change` on the value inside the lane, or outside it where the value is large."""
+        scope = self._address.scope(scope)
+        owner = self._address.owner(scope)
+        place = self._address.place(owner, key)
+        if self._is_ephemeral(place, scope):
+            return (yield from self._transform_ephemeral(place, change))
+        payloads = self._kernel.payloads
+
+        def transform(old: Any) -> tuple[Prepared, T]:
+            new, result = change(old)
+            return payloads.prepare(new), result
+
+        op = self._transform_op(scope, owner, place)
+        op.transform, op.limit = transform, LANE_LIMIT
+        intent = self.intent([op], scope, None, options)
+        try:
+            yield intent
+        except TooLargeForLaneError:
+            return (yield from self._optimistic(scope, owner, place, change, options))
+        result: T = intent.results[0]
+        return result
+
+    def _optimistic(
+        self,
+        scope: StateScope,
+        owner: bytes,
+        place: bytes,
+        change: Callable[[Any], tuple[Any, T]],
+        options: WriteOptions,
+    ) -> Steps[T]:
+        kernel = self._kernel
+        for _ in attempts():
+            old = kernel.reader.current(place)
+            new, result = change(MISSING if old is None else decode(old.payload))
+            prepared = kernel.payloads.prepare(new)
+            op = self._transform_op(scope, owner, place)
+            op.kind, op.prepared = wanted.SET, prepared
+            op.if_revision = 0 if old is None else old.record.revision
+            if old is not None:
+                op.schema_version = old.record.schema_version
+                kernel.payloads.add_delta(place, prepared, old.record)
+            try:
+                yield self.intent([op], scope, None, options)
+            except ConflictError:
+                continue
+            return result
+        raise exhausted(place)
+
+    def _transform_op(self, scope: StateScope, owner: bytes, place: bytes) -> Op:
+        op = Op(wanted.TRANSFORM, owner, place)
+        op.expires_ns = None  # a change of the value keeps its expiry and its class
+        if self._policies:
+            op.state_class = self._policies.state_class(scope)
+            if op.state_class is not None:
+                guard_class(op.state_class)
+        return op
+
+    # --- many keys ------------------------------------------------------------------------
+
+    def batch(
+        self, items: Iterable[SetOperation], atomic: bool, options: WriteOptions
+    ) -> Steps[list[int | StateError]]:
+        """Set many keys; the result is each item's revision, or its error."""
+        intents: list[Intent | None] = []
+        out: list[int | StateError] = []
+        seen: dict[bytes, int] = {}
+        for at, item in enumerate(items):
+            try:
+                intent = self._batch_item(item, atomic, options)
+                if intent is not None:
+                    place = intent.ops[0].place
+                    if place in seen:
+                        raise InvalidArgumentError(
+                            f"items {seen[place]} and {at} of the batch are the same key",
+                            hint="keys are compared in Unicode normal form C",
+                        )
+                    seen[place] = at
+            except StateError as error:
+                if atomic:
+                    raise
+                intents.append(None)
+                out.append(error)
+            else:
+                intents.append(intent)
+                out.append(0)
+        sound = [(at, intent) for at, intent in enumerate(intents) if intent is not None]
+        limit = self._kernel.settings.max_commit_changes
+        if atomic and len(sound) > limit:
+            raise LimitExceededError(
+                f"an atomic batch may have at most {limit} items",
+                hint="split it, or raise max_commit_changes",
+                limit=limit,
+                actual=len(sound),
+            )
+        step = limit if atomic else _BATCH_ITEMS
+        for low in range(0, len(sound), step):
+            part = sound[low : low + step]
+            whole = self.intent([intent.ops[0] for _, intent in part], None, None, options)
+            whole.durability = max(intent.durability for _, intent in part)
+            whole.loose = not atomic
+            yield whole
+            for (at, _), result in zip(part, whole.results, strict=True):
+                out[at] = result if isinstance(result, StateError) else whole.revision
+        return out
+
+    def _batch_item(
+        self, item: SetOperation, atomic: bool, options: WriteOptions
+    ) -> Intent | None:
+        if atomic and item.state_class is StateClass.EPHEMERAL:
+            raise EphemeralMixError("ephemeral values take no part in atomic batches")
+        return self.set(
+            item.scope,
+            item.key,
+            item.value,
+            item.state_class,
+            item.if_revision,
+            item.if_version,
+            item.if_absent,
+            item.expires_in,
+            None,
+            {"durability": options["durability"]} if "durability" in options else None,
+        )
+
+    # --- intents --------------------------------------------------------------------------
+
+    def intent(
+        self,
+        ops: list[Op],
+        scope: StateScope | None,
+        state_class: StateClass | None,
+        options: WriteOptions | None,
+    ) -> Intent:
+        """Return the intent of `ops` with the durability, priority and options that apply."""
+        durability = None
+        if options:
+            durability = options.get("durability")
+        if durability is None:
+            if scope is not None and self._policies:
+                durability = self._policies.durability(scope)
+            if durability is None:
+                durability = CLASS_DURABILITY[state_class] if state_class else Durability.SYNC
+        elif not isinstance(durability, Durability):
+            durability = durability_of(durability)
+        intent = Intent(ops, durability, CLASS_PRIORITY[state_class] if state_class else NORMAL)
+        if options:
+            annotate(intent, options)
+        return intent
+
+    def _add_delta(self, op: Op) -> None:
+        """Prepare a delta against what is there now; the lane drops it if that has moved."""
+        raw = self._kernel.engine.get(layout.DATA + op.place)
+        if raw is not None and op.prepared is not None:
+            self._kernel.payloads.add_delta(op.place, op.prepared, parse(op.place, raw))
+
+    def _expire(
+        self, op: Op, expires_in: float | timedelta | None, expires_at: datetime | None
+    ) -> None:
+        if expires_in is not None and expires_at is not None:
+            raise InvalidArgumentError("give expires_in or expires_at, not both")
+        if expires_in is not None:
+            op.ttl_ns = ttl_of(expires_in)
+        elif expires_at is not None:
+            try:
+                op.expires_ns = to_ns(expires_at)
+            except (ValueError, AttributeError, TypeError) as error:
+                raise InvalidArgumentError(f"expires_at: {error}") from None
+            if not 0 < op.expires_ns < 1 << 63:
+                raise InvalidArgumentError("expires_at is out of range")
+        if op.ttl_ns is not None or op.expires_ns:
+            self._kernel.sweeper.wake()
+
+    # --- ephemeral ------------------------------------------------------------------------
+
+    def _is_ephemeral(self, place: bytes, scope: StateScope) -> bool:
+        if self._ephemeral.get(place, self._kernel.clock.now_ns()) is not None:
+            return True
+        if not self._policies:
+            return False
+        return self._policies.state_class(scope) is StateClass.EPHEMERAL
+
+    def _set_ephemeral(self, op: Op) -> bool:
+        """Store an ephemeral value; False if the value is a durable one after all."""
+        now = self._kernel.clock.now_ns()
+        prepared = op.prepared
+        assert prepared is not None
+        with self._ephemeral.lock:
+            entry = self._ephemeral.get(op.place, now)
+            if op.state_class is None and entry is None:
+                return False
+            if op.state_class not in (None, StateClass.EPHEMERAL):
+                if entry is None:
+                    return False
+                raise EphemeralMixError("the key holds an ephemeral value in this process")
+            if op.if_revision is not None and not (op.if_revision == 0 and entry is None):
+                if op.if_revision == 0:
+                    raise ConflictError("the key exists already", reason="exists", expected=0)
+                raise InvalidArgumentError("ephemeral values have no revision to compare")
+            if op.if_version is not None and op.if_version != (entry.version if entry else 0):
+                raise ConflictError("the ephemeral value has another version", reason="version")
+            if entry is None and self._kernel.reader.current(op.place) is not None:
+                raise EphemeralMixError("the key holds a durable value")
+            self._ephemeral.put(op.place, prepared, now, _deadline(op, now))
+            return True
+
+    def _transform_ephemeral(
+        self, place: bytes, change: Callable[[Any], tuple[Any, T]]
+    ) -> Steps[T]:
+        kernel = self._kernel
+        with self._ephemeral.lock:
+            now = kernel.clock.now_ns()
+            entry = self._ephemeral.get(place, now)
+            if entry is None and kernel.reader.current(place) is not None:
+                raise EphemeralMixError("the key holds a durable value")
+            old: Any = MISSING
+            if entry is not None:
+                prepared = entry.prepared
+                old = decode(
+                    kernel.payloads.unpack(
+                        place, prepared.encoding, prepared.payload, prepared.size
+                    )
+                )
+            new, result = change(old)
+            self._ephemeral.put(place, kernel.payloads.prepare(new), now, None)
+        return result
+        yield  # a generator like the others, though it needs no commit
+
+
+def _twice(value: T) -> tuple[T, T]:
+    return value, value
+
+
+def _deadline(op: Op, now_ns: int) -> int:
+    return now_ns + op.ttl_ns if op.ttl_ns is not None else op.expires_ns or 0
+
+
+def _condition(
+    if_revision: int | None, if_version: int | None, if_absent: bool
+) -> int | None:
+    """Check preconditions; `if_absent` is the same as ``if_revision=0``."""
+    if if_absent:
+        if if_revision is not None or if_version is not None:
+            raise InvalidArgumentError("if_absent excludes if_revision and if_version")
+        return 0
+    for name, number in (("if_revision", if_revision), ("if_version", if_version)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+            raise InvalidArgumentError(f"{name} must be an integer")
+        if number is not None and number < 0:
+            raise InvalidArgumentError(f"{name} must be 0 or more (0: must not exist)")
+    return if_revision
+
+
+def guard_class(state_class: StateClass) -> None:
+    """Refuse classes whose protection is not there, and what is no class.
+
+    Raises:
+        ProtectionRequiredError: Sensitive, without encryption.
+        SchemaRequiredError: External, without a schema.
+    """
+    if not isinstance(state_class, StateClass):
+        raise InvalidArgumentError(
+            f"state_class must be a StateClass, not {type(state_class).__name__}"
+        )
+    if state_class is StateClass.SENSITIVE:
+        raise ProtectionRequiredError("sensitive values are stored encrypted only")
+    if state_class is StateClass.EXTERNAL:
+        raise SchemaRequiredError("external values are stored under a schema only")
+
+
+def ttl_of(expires_in: float | timedelta) -> int:
+    """Convert seconds or a timedelta to nanoseconds.
+
+    Raises:
+        InvalidArgumentError: Not positive, not finite, or beyond 200 years.
+    """
+    if isinstance(expires_in, timedelta):
+        ns = expires_in // timedelta(microseconds=1) * 1000
+    elif isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
+        raise InvalidArgumentError("expires_in must be seconds or a timedelta")
+    else:
+        ns = int(expires_in * 1e9) if -1e10 < expires_in < 1e10 else -1
+    if not 0 < ns < 200 * 366 * 86400 * 10**9:
+        raise InvalidArgumentError("expires_in must be more than 0 seconds and below 200 years")
+    return ns
+
+
+def durability_of(text: object) -> Durability:
+    """Read a durability's name.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
+    try:
+        return Durability[str(text).upper()]
+    except KeyError:
+        raise InvalidArgumentError(
+            f"durability {text!r} is not known", hint="use sync, os, relaxed or memory"
+        ) from None
+
+
+def annotate(intent: Intent, options: WriteOptions) -> None:
+    """Put the caller's commit id, actor, correlation and cause on an intent.
+
+    Raises:
+        InvalidArgumentError: A text is empty, too long (255 bytes), or the id is not 16 bytes.
+    """
+    commit_id = options.get("commit_id")
+    if commit_id is not None:
+        if not isinstance(commit_id, bytes) or len(commit_id) != 16:
+            raise InvalidArgumentError("commit_id must be 16 bytes", hint="for example uuid4().bytes")
+        intent.commit_id, intent.given = commit_id, True
+    intent.actor = short_text(options.get("actor"), "actor")
+    intent.correlation = short_text(options.get("correlation"), "correlation")
+    intent.cause = short_text(options.get("cause"), "cause")
+
+
+def short_text(text: str | None, what: str) -> str | None:
+    """Check an annotation.
+
+    Raises:
+        InvalidArgumentError: Not text, empty, or longer than 255 bytes.
+    """
+    if text is None:
+        return None
+    try:
+        if isinstance(text, str) and 0 < len(text.encode()) <= 255:
+            return text
+    except UnicodeEncodeError:
+        pass
+    raise InvalidArgumentError(f"{what} must be text of 1 to 255 bytes")
+
+
+def attempts() -> Sequence[int]:
+    """Return the numbers of the tries that a retrying verb makes."""
+    return range(ATTEMPTS)
+
+
+def backoff(attempt: int) -> float:
+    """Return seconds to wait before a retry: exponential with full jitter, at most 50 ms."""
+    return random.uniform(0, min(0.05, 0.0002 * 2 ** min(attempt, 8)))  # noqa: S311
+
+
+def exhausted(place: bytes) -> ConflictError:
+    """Return the error of a verb whose retries all met a conflict."""
+    _, scope, key = layout.split_place(place)
+    return ConflictError(
+        f"{scope}/{key} changed under each of {ATTEMPTS} attempts",
+        scope=str(scope),
+        key=key,
+        reason="exhausted",
+    )
+
