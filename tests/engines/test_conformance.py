@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import threading
 from collections.abc import Iterator
@@ -13,13 +12,10 @@ from typing import Any
 import pytest
 
 from holdfast.config import EngineURL
+from holdfast.engines import rocksdb, sqlite
 from holdfast.engines.base import Batch, Body, Durability, Engine, View
 from holdfast.engines.memory import MemoryEngine
 from holdfast.testing import EngineConformance, FaultyEngine
-
-
-def has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 class TestMemory(EngineConformance):
@@ -36,20 +32,14 @@ class TestFaultyWithoutFaults(EngineConformance):
         return FaultyEngine(MemoryEngine())
 
 
-@pytest.mark.skipif(not has("holdfast.engines.sqlite"), reason="the engine is not written yet")
 class TestSQLite(EngineConformance):
     def open(self, path: Path, **options: Any) -> Engine:
-        from holdfast.engines.sqlite import open_engine
-
-        return open_engine(EngineURL("sqlite", str(path), options))
+        return sqlite.open_engine(EngineURL("sqlite", str(path), options))
 
 
-@pytest.mark.skipif(not has("holdfast.engines.rocksdb"), reason="the engine is not written yet")
 class TestRocksDB(EngineConformance):
     def open(self, path: Path, **options: Any) -> Engine:
-        from holdfast.engines.rocksdb import open_engine
-
-        return open_engine(EngineURL("rocksdb", str(path), options))
+        return rocksdb.open_engine(EngineURL("rocksdb", str(path), options))
 
 
 # --- engines that are wrong, each in one way --------------------------------------------------
@@ -86,7 +76,9 @@ class PutsFirst(MemoryEngine):
         def wrong(view: View) -> Batch:
             batch = body(view)
             for start, stop in batch.delete_ranges:
-                batch.puts = [pair for pair in batch.puts if not start <= pair[0] < stop]
+                batch.puts = [
+                    pair for pair in batch.puts if not start <= pair[0] < stop
+                ]
             batch.puts = [pair for pair in batch.puts if pair[0] not in batch.deletes]
             return batch
 
@@ -107,8 +99,12 @@ class _Inclusive:
     def __init__(self, view: View) -> None:
         self.get, self.get_many, self._view = view.get, view.get_many, view
 
-    def scan(self, start: bytes, stop: bytes, **options: Any) -> list[tuple[bytes, bytes]]:
-        return self._view.scan(start, stop + b"\x00" if start < stop else stop, **options)
+    def scan(
+        self, start: bytes, stop: bytes, **options: Any
+    ) -> list[tuple[bytes, bytes]]:
+        return self._view.scan(
+            start, stop + b"\x00" if start < stop else stop, **options
+        )
 
 
 class InclusiveScan(MemoryEngine):
@@ -202,7 +198,9 @@ def failures(kit: EngineConformance, directory: Path) -> set[str]:
         (OpenForEver, "test_close"),
     ],
 )
-def test_the_kit_catches(broken: type[MemoryEngine], caught_by: str, tmp_path: Path) -> None:
+def test_the_kit_catches(
+    broken: type[MemoryEngine], caught_by: str, tmp_path: Path
+) -> None:
     """An engine that breaks one rule fails the test that states the rule."""
 
     class Kit(EngineConformance):
@@ -221,8 +219,15 @@ def test_the_kit_catches(broken: type[MemoryEngine], caught_by: str, tmp_path: P
     kit = Kit()
     test = getattr(kit, caught_by)
     wants = inspect.signature(test).parameters
-    with pytest.raises((AssertionError, RuntimeError, ExceptionGroup, pytest.fail.Exception)):
-        test(**{name: kit.open(tmp_path) if name == "engine" else tmp_path for name in wants})
+    with pytest.raises(
+        (AssertionError, RuntimeError, ExceptionGroup, pytest.fail.Exception)
+    ):
+        test(
+            **{
+                name: kit.open(tmp_path) if name == "engine" else tmp_path
+                for name in wants
+            }
+        )
 
 
 def test_the_kit_catches_lost_writes(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Not a secondary instance: after the writer flushes its memory to files, `try_catch_up_with_primary`
 of the RocksDB in rocksdict 0.3.29 goes on answering gets from the old log (a stale value, a
-deleted key) until the next write; `tests/engines/test_rocksdb.py` shows the case.
+deleted key) until the next write (docs/decisions/0004).
 
 Before each read the sizes of the writer's log and manifest tell whether there is news. Opening
 replays the writer's log, so that a read beside a busy writer is slow: for looking, for tools,
