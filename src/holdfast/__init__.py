@@ -7,6 +7,7 @@
     state.set(StateScope.agent("researcher-7"), "profile", {"name": "Ada"})
 """
 
+from holdfast.aio import AsyncStateManager, open_async
 from holdfast.config import EngineURL
 from holdfast.engines.base import Durability
 from holdfast.errors import (
@@ -39,6 +40,7 @@ from holdfast.transaction import Snapshot, StateTransaction
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncStateManager",
     "Change",
     "ConflictError",
     "CorruptionError",
@@ -65,4 +67,5 @@ __all__ = [
     "StoreSettings",
     "UsageError",
     "open",
+    "open_async",
 ]
