@@ -17,6 +17,7 @@ import pytest
 from holdfast.config import EngineURL, parse_url
 from holdfast.engines.base import Batch, Durability, Engine, View
 from holdfast.engines.rocksdb import RocksDBSettings, open_engine
+from holdfast.engines.rocksdb import state as rocksdb_state
 from holdfast.engines.rocksdb.engine import RocksDBEngine
 from holdfast.errors import (
     BusyError,
@@ -122,6 +123,7 @@ def test_options_are_used(path: Path) -> None:
         ({"block_size": "big"}, "block_size"),
         ({"block_size": "1"}, "at least"),
         ({"max_open_files": "0"}, "max_open_files"),
+        ({"reader_lag_ms": "-1"}, "reader_lag_ms"),
         ({"flush_every_ms": "0"}, "flush_every_ms"),
         ({"options": "x"}, "options"),
         ({"opt.set_max_background_job": "4"}, "set_max_background_jobs"),
@@ -314,6 +316,19 @@ def test_a_reader_follows_the_writer(engine: RocksDBEngine, path: Path) -> None:
     assert reader.stats()["path"] == str(path)
     reader.close()
     assert engine.get(b"a") == b"3"
+
+
+def test_a_reader_may_lag(engine: RocksDBEngine, path: Path) -> None:
+    """With `reader_lag_ms` a reader looks for news only so often."""
+    clock = FakeClock()
+    put(engine, (b"a", b"1"))
+    reader = open_at(path, read_only=True, clock=clock, reader_lag_ms="500")
+    put(engine, (b"a", b"2"))
+    clock.advance(0.4)
+    assert reader.get(b"a") == b"1"
+    clock.advance(0.1)
+    assert reader.get(b"a") == b"2"
+    reader.close()
 
 
 def test_a_readers_view_stays(engine: RocksDBEngine, path: Path) -> None:
@@ -753,6 +768,45 @@ def test_an_upside_down_range_is_harmless(engine: RocksDBEngine) -> None:
     """RocksDB would accept such a range delete and fail ever after; it never gets one."""
     engine.write(SYNC, lambda view: Batch(puts=[(b"a", b"1")], delete_ranges=[(b"z", b"a")]))
     assert keys(engine) == [b"a"]
+
+
+@pytest.mark.parametrize("total", [0, 1, 15, 16, 17, 18, 33, 300])
+def test_scans_of_every_length(engine: RocksDBEngine, total: int) -> None:
+    """Short and long ranges, whole or limited, both ways, at each change of the way they are read."""
+    pairs = [(b"k%04d" % n, b"%d" % n) for n in range(total)]
+    put(engine, (b"j", b""), *pairs, (b"l", b""))
+    for pinned in (False, True):
+        with engine.read() as view:
+            if pinned:
+                put(engine, (b"k9999", b"later"))
+            for limit in (None, 1, 15, 16, 17, 32, total, total + 1):
+                assert view.scan(b"k", b"l", limit=limit) == pairs[:limit]
+                assert view.scan(b"k", b"l", limit=limit, reverse=True) == pairs[::-1][:limit]
+                names = [(key, b"") for key, _ in pairs]
+                assert view.scan(b"k", b"l", limit=limit, keys_only=True) == names[:limit]
+
+
+def test_a_state_pinned_in_the_middle_of_a_scan(
+    engine: RocksDBEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit between the first and the later pairs of a scan does not show in it."""
+    pairs = [(b"k%04d" % n, b"%d" % n) for n in range(100)]
+    put(engine, *pairs)
+    walk, late = rocksdb_state._walk, [pair for pair in pairs if pair[0] != b"k0050"]
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        found = walk(*arguments, **options)
+        if len(found) == rocksdb_state._FEW:
+            engine.write(OS, lambda view: Batch(deletes=[b"k0050"]))
+        return found
+
+    monkeypatch.setattr(rocksdb_state, "_walk", interrupted)
+    for reverse in (False, True):
+        with engine.read() as view:
+            expected_pairs = late if reverse else pairs
+            found = view.scan(b"k", b"l", reverse=reverse)
+            assert found == (expected_pairs[::-1] if reverse else expected_pairs)
+    monkeypatch.undo()
 
 
 def test_the_body_may_scan_what_a_reader_holds(engine: RocksDBEngine) -> None:

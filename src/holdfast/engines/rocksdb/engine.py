@@ -11,7 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,23 +90,26 @@ class RocksDBEngine:
                 found.append(None)
         return found
 
-    @contextmanager
-    def read(self) -> Iterator[View]:
+    def read(self) -> AbstractContextManager[View]:
         """Open a view of the published state; it waits for nobody and holds nobody up."""
+        return _Reading(self)
+
+    def _open_view(self) -> State:
         with self._gate:
             if self._dead is not None:
                 raise self._dead.error()
             state = self._state
             state.views += 1
             self._views += 1
-        try:
-            yield state
-        finally:
-            with self._gate:
-                state.views -= 1
-                self._views -= 1
-                if not state.views and state is not self._state:
-                    state.release()
+            return state
+
+    def _close_view(self, state: State) -> None:
+        with self._gate:
+            state.views -= 1
+            self._views -= 1
+            if not state.views and state is not self._state:
+                state.release()
+            if self._dead is not None:
                 self._gate.notify_all()
 
     # --- writing --------------------------------------------------------------------------
@@ -287,6 +290,22 @@ class RocksDBEngine:
         if self._dead is None:
             self._dead = self._snapshot = Dead(forked)
         return [each for each in foreign if each is not None]
+
+
+class _Reading:
+    """The context of one view (a class: a generator costs three times as much)."""
+
+    __slots__ = ("_engine", "_state")
+
+    def __init__(self, engine: RocksDBEngine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> View:
+        self._state = self._engine._open_view()
+        return self._state
+
+    def __exit__(self, *exception: object) -> None:
+        self._engine._close_view(self._state)
 
 
 def _made(batch: Batch) -> Any:

@@ -22,7 +22,7 @@ def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None 
     Args:
         url: The directory, and `RocksDBSettings` as options.
         read_only: Refuse writes, and leave the store to another process's writer.
-        clock: For the background flush.
+        clock: For the background flush, and for what a reader may lag.
 
     Raises:
         ConfigurationError: The parent directory is missing, or an option is wrong.
@@ -39,7 +39,13 @@ def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None 
     if read_only:
         if not exists:
             raise NotAStoreError(f"there is no store at {path} to read")
-        return RocksDBReader(path, lambda own: library.open_reader(path, own, options), cache=cache)
+        return RocksDBReader(
+            path,
+            lambda own: library.open_reader(path, own, options),
+            cache=cache,
+            lag_ns=settings.reader_lag_ms * 1_000_000,
+            clock=clock or SystemClock(),
+        )
     if not exists:
         directory.begin(path)
     try:

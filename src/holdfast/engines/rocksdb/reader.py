@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from holdfast.clock import Clock
 from holdfast.engines.base import Body, Durability, View
 from holdfast.engines.rocksdb import directory, forks, library
 from holdfast.engines.rocksdb.engine import TRAITS, closed, forked
@@ -36,16 +37,27 @@ class RocksDBReader:
         path: The store.
         open_database: Opens it read-only; is given a directory for RocksDB's own log.
         cache: The block cache that it uses.
+        lag_ns: Nanoseconds to go without looking for news.
+        clock: Measures them.
     """
 
     traits = TRAITS
 
     def __init__(
-        self, path: Path, open_database: Callable[[Path], library.Database], *, cache: Any
+        self,
+        path: Path,
+        open_database: Callable[[Path], library.Database],
+        *,
+        cache: Any,
+        lag_ns: int,
+        clock: Clock,
     ) -> None:
         self._path = path
         self._open = open_database
         self._cache = cache
+        self._lag = lag_ns
+        self._clock = clock
+        self._looked = clock.now_ns()
         self._gate = threading.Condition(threading.RLock())
         self._views = 0
         self._error: Callable[[], Exception] | None = None
@@ -79,6 +91,11 @@ class RocksDBReader:
     def _fresh(self) -> State:
         if self._error is not None:
             raise self._error()
+        if self._lag:
+            now = self._clock.now_ns()
+            if 0 <= now - self._looked < self._lag:
+                return self._state
+            self._looked = now
         if directory.fingerprint(self._path) != self._seen:
             before = self._state
             self._seen, self._state = self._load()

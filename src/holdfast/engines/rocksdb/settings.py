@@ -27,6 +27,8 @@ class RocksDBSettings:
         block_size: Bytes of a block before compression.
         write_buffer_size: Bytes of new data kept in memory before it becomes a file.
         flush_every_ms: A RELAXED write is on disk within this time.
+        reader_lag_ms: How long a read-only handle may go without looking for news of the writer.
+            Each look that finds some replays the writer's log.
         options: More setters of `rocksdict.Options` by name, e.g.
             ``{"set_max_background_jobs": 4}``; in a URL ``opt.set_max_background_jobs=4``.
     """
@@ -39,6 +41,7 @@ class RocksDBSettings:
     block_size: int = 32 * 1024
     write_buffer_size: int = 64 * 1024 * 1024
     flush_every_ms: int = 100
+    reader_lag_ms: int = 0
     options: Mapping[str, bool | int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -49,6 +52,7 @@ class RocksDBSettings:
             "block_size": 1024,
             "write_buffer_size": 64 * 1024,
             "flush_every_ms": 1,
+            "reader_lag_ms": 0,
         }
         for name, low in least.items():
             if getattr(self, name) < low:

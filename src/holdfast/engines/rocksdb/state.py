@@ -13,6 +13,7 @@ not meet); from then on the readers of the state share the pinned one, under its
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from itertools import islice, takewhile
@@ -20,6 +21,9 @@ from typing import Any
 
 from holdfast.engines.rocksdb import library
 from holdfast.errors import ClosedError, CorruptionError
+
+#: Pairs that are read step by step before a second iterator pays.
+_FEW = 16
 
 
 class State:
@@ -76,90 +80,105 @@ class State:
         """
         if start >= stop or limit == 0:
             return []
+        left = sys.maxsize if limit is None else limit
         try:
             with self.gate:
-                if self.pinned is None:
-                    source, check = self._own(start, stop, reverse, keys_only)
-                else:
-                    source = None
-            if source is None:
-                return self._scan_pinned(start, stop, reverse, limit, keys_only)
-            found: list[Any]
-            if reverse:
-                low: Callable[[Any], bool]
-                low = (lambda k: k >= start) if keys_only else (lambda p: p[0] >= start)
-                source = takewhile(low, source)
-            found = list(source if limit is None else islice(source, limit))
-            if limit is None or len(found) < limit:
-                last = None if not found else found[-1] if keys_only else found[-1][0]
-                _check_end(check, start, stop, reverse, last)
-            return [(key, b"") for key in found] if keys_only else found
+                own = self._own_iterator(stop) if self.pinned is None else None
+            if own is None:
+                with self.lock:
+                    return _walk(self._shared(), start, stop, reverse, left, keys_only)
+            # A few pairs by steps; a long range by rocksdict's fast iterator, which cannot be
+            # asked why it ended, so that the first one is made to look.
+            found = _walk(own, start, stop, reverse, min(left, _FEW), keys_only)
+            if len(found) < _FEW or left <= _FEW:
+                return found
+            left -= _FEW
+            with self.gate:
+                fast = self._fast(own.key(), stop, reverse, keys_only) if own.valid() else None
+            if fast is None:  # at the end of the range, or the state has been pinned meanwhile
+                return found + _walk(own, None, stop, reverse, left, keys_only, low=start)
+            rest = _collect(fast, start, reverse, left, keys_only)
+            if len(rest) < left:
+                last = (rest or found)[-1][0]
+                _check_end(own, last, start, reverse)
+            return found + rest
         except Exception as error:  # noqa: BLE001 - rocksdict's own class
             raise library.translate(error, "scan") from None
 
-    def _own(
-        self, start: bytes, stop: bytes, reverse: bool, keys_only: bool
-    ) -> tuple[Any, library.Iterator]:
-        """Make an iterator for one scan, and one to look why it ended: both of this state."""
+    def _own_iterator(self, stop: bytes) -> library.Iterator:
         if self.database is None:
             raise _over()
-        options = library.bounded(stop)
+        return self.database.iter(library.bounded(stop))
+
+    def _shared(self) -> library.Iterator:
+        if self.pinned is None:
+            raise _over()
+        return self.pinned
+
+    def _fast(self, first: bytes, stop: bytes, reverse: bool, keys_only: bool) -> Any:
+        if self.pinned is not None or self.database is None:
+            return None
         make = self.database.keys if keys_only else self.database.items
-        # With the bound set, a reverse iterator without a first key begins just below it.
-        source = make(reverse, None if reverse else start, options)
-        return source, self.database.iter(options)
-
-    def _scan_pinned(
-        self, start: bytes, stop: bytes, reverse: bool, limit: int | None, keys_only: bool
-    ) -> list[tuple[bytes, bytes]]:
-        found: list[tuple[bytes, bytes]] = []
-        left = -1 if limit is None else limit
-        with self.lock:
-            iterator = self.pinned
-            if iterator is None:
-                raise _over()
-            if reverse:
-                # There is no bound on the pinned iterator: it may stand on `stop` itself.
-                iterator.seek_for_prev(stop)
-                if iterator.valid() and iterator.key() == stop:
-                    iterator.prev()
-                step = iterator.prev
-            else:
-                iterator.seek(start)
-                step = iterator.next
-            key, value, valid = iterator.key, iterator.value, iterator.valid
-            while left and valid():
-                at = key()
-                if at < start if reverse else at >= stop:
-                    break
-                found.append((at, b"" if keys_only else value()))
-                left -= 1
-                step()
-            iterator.status()
-        return found
+        return make(reverse, first, library.bounded(stop))
 
 
-def _check_end(
-    iterator: library.Iterator, start: bytes, stop: bytes, reverse: bool, last: bytes | None
-) -> None:
-    """Raise unless the range really ends where a scan of it ended.
+def _walk(
+    iterator: library.Iterator,
+    start: bytes | None,
+    stop: bytes,
+    reverse: bool,
+    left: int,
+    keys_only: bool,
+    low: bytes = b"",
+) -> list[tuple[bytes, bytes]]:
+    """Collect up to `left` pairs step by step; from where the iterator stands if no `start`.
 
-    rocksdict's fast iterators end at damage as they end at the end and do not tell which. So the
-    last step is made again with one that does.
+    It is left standing on the first pair that was not taken. `low` is the lower end of a range
+    that is walked on.
     """
-    if last is not None:
-        iterator.seek(last)
-        if iterator.valid() and iterator.key() == last:
-            iterator.prev() if reverse else iterator.next()
-        elif iterator.valid():
-            raise CorruptionError("a key vanished between two reads of one state", where="scan")
-    elif reverse:
-        iterator.seek_to_last()
-    else:
-        iterator.seek(start)
+    if start is not None:
+        low = start
+        if not reverse:
+            iterator.seek(start)
+        else:
+            # The pinned iterator has no bound: it may stand on `stop` itself.
+            iterator.seek_for_prev(stop)
+            if iterator.valid() and iterator.key() == stop:
+                iterator.prev()
+    step = iterator.prev if reverse else iterator.next
+    key, value, valid = iterator.key, iterator.value, iterator.valid
+    found: list[tuple[bytes, bytes]] = []
+    while left and valid():
+        at = key()
+        if at < low if reverse else at >= stop:
+            break
+        found.append((at, b"" if keys_only else value()))
+        left -= 1
+        step()
     iterator.status()
-    if iterator.valid() and (not reverse or iterator.key() >= start):
-        raise CorruptionError("a scan ended before the end of its range", where="scan")
+    return found
+
+
+def _collect(
+    fast: Any, start: bytes, reverse: bool, left: int, keys_only: bool
+) -> list[tuple[bytes, bytes]]:
+    if keys_only:
+        keys = takewhile(lambda key: key >= start, fast) if reverse else fast
+        return [(key, b"") for key in islice(keys, left)]
+    pairs = takewhile(lambda pair: pair[0] >= start, fast) if reverse else fast
+    return list(islice(pairs, left))
+
+
+def _check_end(iterator: library.Iterator, last: bytes, start: bytes, reverse: bool) -> None:
+    """Raise unless the range really ends after `last`, by making the last step again."""
+    iterator.seek(last)
+    if iterator.valid() and iterator.key() == last:
+        iterator.prev() if reverse else iterator.next()
+        iterator.status()
+        if not iterator.valid() or (reverse and iterator.key() < start):
+            return
+    iterator.status()
+    raise CorruptionError("a scan ended before the end of its range", where="scan")
 
 
 def _over() -> Exception:
