@@ -18,12 +18,15 @@ What an embedder should know:
 
 from __future__ import annotations
 
+import os
+
 from holdfast.clock import Clock
 from holdfast.config import EngineURL
 from holdfast.engines.base import Engine
 from holdfast.engines.sqlite.engine import SqliteEngine
 from holdfast.engines.sqlite.platform import wal_reset_bug
 from holdfast.engines.sqlite.settings import SqliteSettings
+from holdfast.errors import NotAStoreError
 
 __all__ = ["SqliteEngine", "SqliteSettings", "open_engine", "wal_reset_bug"]
 
@@ -45,4 +48,7 @@ def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None 
         BusyError: Another process has it open exclusively.
         CorruptionError: It is damaged.
     """
-    return SqliteEngine(SqliteSettings.from_url(url), read_only=read_only, clock=clock)
+    settings = SqliteSettings.from_url(url)
+    if os.path.islink(settings.path) and not settings.path.exists():
+        raise NotAStoreError(f"{settings.path} is a link to nothing")
+    return SqliteEngine(settings, read_only=read_only, clock=clock)

@@ -25,12 +25,13 @@ class Connections:
 
     Attributes:
         readers: The pool.
+        exclusive: There is one session, and no other process.
         forked: The process was forked while one of them was in use; none may be touched.
     """
 
     def __init__(self, settings: SqliteSettings, opening: Opening) -> None:
         self._opening, self._path = opening, str(settings.path)
-        self._exclusive = settings.exclusive
+        self.exclusive = settings.exclusive
         self._writer: Session | None = None
         self._checkpoints: Session | None = None
         self._lease = threading.Lock()
@@ -95,7 +96,7 @@ class Connections:
 
     def borrow_writer(self) -> Session:
         """Return the session that writes. The turnstile is held."""
-        if self._exclusive:
+        if self.exclusive:
             return self.readers.take()
         if self._writer is None:
             self._writer = self._opening.session()
@@ -103,13 +104,13 @@ class Connections:
 
     def return_writer(self, session: Session) -> None:
         """Take the writing session back."""
-        if self._exclusive:
+        if self.exclusive:
             self.readers.give(session)
 
     @contextmanager
     def checkpointing(self) -> Iterator[Session]:
         """Lend the session that checkpoints."""
-        if self._exclusive:
+        if self.exclusive:
             with self.reader() as session:
                 yield session
             return
@@ -129,7 +130,7 @@ class Connections:
         if self._checkpoints is not None:
             with suppress(apsw.Error):
                 self._checkpoints.close()
-        if self._exclusive:
+        if self.exclusive:
             self.readers.closed = True
         else:
             self.readers.close()

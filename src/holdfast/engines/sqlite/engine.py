@@ -7,8 +7,11 @@ flush the outcome is unknown and the handle refuses further writes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import apsw
 
@@ -20,11 +23,15 @@ from holdfast.engines.sqlite.connections import Connections
 from holdfast.engines.sqlite.failure import translate
 from holdfast.engines.sqlite.log import LogFile
 from holdfast.engines.sqlite.opening import Opening
-from holdfast.engines.sqlite.pool import ReaderPool
 from holdfast.engines.sqlite.session import Session
 from holdfast.engines.sqlite.settings import SqliteSettings
-from holdfast.engines.sqlite.turnstile import Turnstile
-from holdfast.engines.sqlite.upkeep import VACUUM_STEP, disk_bytes, facts, vacuum
+from holdfast.engines.sqlite.upkeep import (
+    VACUUM_STEP,
+    disk_bytes,
+    facts,
+    identity_of,
+    vacuum,
+)
 from holdfast.errors import (
     BusyError,
     DiskFullError,
@@ -43,6 +50,9 @@ class SqliteEngine:
     def __init__(
         self, settings: SqliteSettings, *, read_only: bool = False, clock: Clock | None = None
     ) -> None:
+        # SQLite names the log after the real file. All paths here must mean that file, also
+        # after a change of directory.
+        settings = replace(settings, path=Path(os.path.realpath(settings.path)))
         self.settings = settings
         self.traits = EngineTraits(name="sqlite", persistent=True, shared=not settings.exclusive)
         self._path = str(settings.path)
@@ -51,6 +61,7 @@ class SqliteEngine:
         self._poison = ""
         opening = Opening(settings, read_only=read_only)
         self._page_size = opening.page_size
+        self._identity = identity_of(self._path)
         self._turnstile = opening.turnstile
         self._log = LogFile(self._path)
         self._connections = Connections(settings, opening)
@@ -71,7 +82,11 @@ class SqliteEngine:
             self._readers.close()
             self._turnstile.close()
             raise
-        fork.watch(self)
+        # Held here, as forks know it only weakly.
+        self._forkable = fork.Forkable(
+            self._checkpointer, self._turnstile, self._connections, self._log
+        )
+        fork.watch(self._forkable)
 
     # --- reading ----------------------------------------------------------------------------
 
@@ -109,6 +124,7 @@ class SqliteEngine:
         sync = durability >= Durability.SYNC
         with self._turnstile:
             self._check_writable()
+            self._check_in_place()
             with self._writing(sync=sync) as session:
                 batch = body(session)
                 self._connections.check()  # The body may have forked.
@@ -165,7 +181,15 @@ class SqliteEngine:
             return
         self._check_writable()
         try:
-            self._log.sync()
+            try:
+                self._log.sync()
+            except FileNotFoundError:
+                # A forked child, whose parent was the last to close: opening makes a new log,
+                # and what the old one held was synced on the way.
+                self._check_in_place()
+                with self._connections.reader() as session:
+                    session.begin_read()
+                self._log.sync()
         except OSError as error:
             self._poison = self._poison or f"a flush failed: {error.strerror}"
             raise OutcomeUnknownError(
@@ -181,6 +205,12 @@ class SqliteEngine:
             raise ReadOnlyError(f"sqlite store {self._path} is open for reading")
         if self._poison:
             raise PoisonedError(f"sqlite store {self._path}: {self._poison}")
+
+    def _check_in_place(self) -> None:
+        """Refuse to write to a file that has no name any more, or another one."""
+        if identity_of(self._path) != self._identity:
+            self._poison = self._poison or "the file was moved, removed or replaced while open"
+            self._check_writable()
 
     @contextmanager
     def _lease(self) -> Iterator[Session]:
@@ -250,37 +280,3 @@ class SqliteEngine:
         self._turnstile.close()
         if failure is not None:
             raise failure
-
-    # --- forks ------------------------------------------------------------------------------
-
-    def fork_pause(self, timeout: float) -> bool:
-        """Let no call run (before a fork); return whether that worked."""
-        if self._connections.closed or self._connections.forked:
-            return False
-        done: list[Checkpointer | Turnstile | ReaderPool] = []
-        for step in (self._checkpointer, self._turnstile, self._readers):
-            if not step.pause(timeout):
-                for earlier in reversed(done):
-                    earlier.resume()
-                return False
-            done.append(step)
-        return True
-
-    def fork_resume(self) -> None:
-        """Let calls run again (in the parent)."""
-        self._readers.resume()
-        self._turnstile.resume()
-        self._checkpointer.resume()
-
-    def fork_child(self, *, quiet: bool) -> None:
-        """Close what was inherited, so that the next call opens the child's own connections."""
-        if self._connections.closed:
-            return
-        if not quiet or self.settings.exclusive:
-            self._connections.disown()
-            self._turnstile.disown()
-            return
-        self._connections.reborn()
-        self._turnstile.reborn()
-        self._log.reborn()
-        self._checkpointer.reborn()

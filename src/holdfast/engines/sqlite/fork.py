@@ -15,25 +15,60 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import Protocol
+
+from holdfast.engines.sqlite.checkpoint import Checkpointer
+from holdfast.engines.sqlite.connections import Connections
+from holdfast.engines.sqlite.log import LogFile
+from holdfast.engines.sqlite.pool import ReaderPool
+from holdfast.engines.sqlite.turnstile import Turnstile
 
 PATIENCE = 2.0  #: seconds that a fork waits for calls in flight
 
 
-class Forkable(Protocol):
-    """What a handle does around a fork."""
+class Forkable:
+    """The parts of one engine, and what happens to them around a fork."""
 
-    def fork_pause(self, timeout: float) -> bool:
-        """Let no call run; return whether that worked."""
-        ...
+    def __init__(
+        self,
+        checkpointer: Checkpointer,
+        turnstile: Turnstile,
+        connections: Connections,
+        log: LogFile,
+    ) -> None:
+        self._checkpointer, self._turnstile = checkpointer, turnstile
+        self._connections, self._log = connections, log
 
-    def fork_resume(self) -> None:
-        """Undo `fork_pause`, in the parent. Called only if that worked."""
-        ...
+    def pause(self, timeout: float) -> bool:
+        """Let no call run; return whether that worked within `timeout` seconds each."""
+        if self._connections.closed or self._connections.forked:
+            return False
+        done: list[Checkpointer | Turnstile | ReaderPool] = []
+        for step in (self._checkpointer, self._turnstile, self._connections.readers):
+            if not step.pause(timeout):
+                for earlier in reversed(done):
+                    earlier.resume()
+                return False
+            done.append(step)
+        return True
 
-    def fork_child(self, *, quiet: bool) -> None:
-        """Start afresh in the child; `quiet` says whether `fork_pause` worked."""
-        ...
+    def resume(self) -> None:
+        """Undo `pause`, in the parent. Called only if that worked."""
+        self._connections.readers.resume()
+        self._turnstile.resume()
+        self._checkpointer.resume()
+
+    def child(self, *, quiet: bool) -> None:
+        """Start afresh in the child; `quiet` says whether `pause` worked."""
+        if self._connections.closed:
+            return
+        if not quiet or self._connections.exclusive:
+            self._connections.disown()
+            self._turnstile.disown()
+            return
+        self._connections.reborn()
+        self._turnstile.reborn()
+        self._log.reborn()
+        self._checkpointer.reborn()
 
 
 class _Forks:
@@ -52,13 +87,13 @@ class _Forks:
     def before(self) -> None:
         self._one.acquire()
         for handle in list(self._handles):
-            self._paused.append((handle, handle.fork_pause(PATIENCE)))
+            self._paused.append((handle, handle.pause(PATIENCE)))
 
     def in_parent(self) -> None:
         while self._paused:
             handle, quiet = self._paused.pop()
             if quiet:
-                handle.fork_resume()
+                handle.resume()
         self._one.release()
 
     def in_child(self) -> None:
@@ -67,7 +102,7 @@ class _Forks:
             handle, quiet = self._paused.pop()
             if not quiet:
                 self._graveyard.append(handle)
-            handle.fork_child(quiet=quiet)
+            handle.child(quiet=quiet)
 
 
 _forks = _Forks()

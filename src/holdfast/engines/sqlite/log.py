@@ -29,10 +29,7 @@ class LogFile:
         """
         with self._lock:  # Also keeps `close` from closing the descriptor under us.
             if self._file < 0:
-                try:
-                    self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    return  # No connection has written since the last checkpoint on close.
+                self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
                 folder = os.open(os.path.dirname(os.path.abspath(self._path)), os.O_RDONLY)
                 try:
                     os.fsync(folder)

@@ -24,6 +24,15 @@ def size_of(path: str) -> int:
         return 0
 
 
+def identity_of(path: str) -> tuple[int, int] | None:
+    """Return what tells the file at `path` from any other, None where there is none."""
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 def disk_bytes(path: str) -> int:
     """Return what the store at `path` takes on disk."""
     return size_of(path) + size_of(path + "-wal")
