@@ -3,8 +3,8 @@
 What an embedder should know:
 
 - Beside ``NAME`` stand ``NAME-turn`` and ``NAME-lock`` (the queue of writers; empty, kept) and,
-  while the store is open or after a crash, ``NAME-wal`` and ``NAME-shm``. Move or copy them together, and only
-  while the store is closed.
+  while the store is open or after a crash, ``NAME-wal`` and ``NAME-shm``. Move or copy them
+  together, and only while the store is closed. A read-only handle may leave the latter two.
 - POSIX locks belong to a process and a file: if *anything* in this process opens and closes
   ``NAME`` (a second SQLite library such as the standard ``sqlite3``, but also ``open()`` or
   ``shutil.copy``) all locks that this engine holds on it are silently dropped. A second

@@ -1,13 +1,13 @@
 """Forking: the child closes what it inherited and opens its own connections.
 
 SQLite keeps a table of the files and POSIX locks of its process, and the kernel does not hand
-those locks to a child. A connection inherited and merely *kept* poisons that table: a new one on the same
-file finds the locks "already held", takes none, and runs unprotected (seen in /proc/locks).
-Closing the inherited connections clears the table and cannot hurt the parent, whose locks are its own, as
-long as the close does not checkpoint or delete the log: all connections carry
-``SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE``. Only idle connections can be closed, so forking waits for
-calls in flight. If they do not end soon (say, the forking thread itself holds a view), the child keeps
-everything untouched for ever, and its handle raises `ForkedError`.
+those locks to a child. A connection inherited and merely *kept* poisons that table: a new one on
+the same file finds the locks "already held", takes none, and runs unprotected (seen in
+/proc/locks). Closing the inherited connections clears the table and cannot hurt the parent,
+whose locks are its own, as long as the close does not checkpoint or delete the log: all
+connections carry ``SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE``. Only idle connections can be closed, so
+forking waits for calls in flight. If they do not end soon (say, the forking thread itself holds
+a view), the child keeps everything untouched for ever, and its handle raises `ForkedError`.
 """
 
 from __future__ import annotations

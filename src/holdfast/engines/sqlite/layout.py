@@ -3,8 +3,8 @@
 Format 1: application id ``HOLD``, user_version 1, WAL, ``auto_vacuum=INCREMENTAL``, eight
 reserved bytes a page for SQLite's checksum VFS, and one table for each of the spaces 1 to 15
 (``s1`` … ``s15``) plus ``s0`` for all others. Every table has the columns ``k`` and ``v``.
-Spaces 4 and 5 (journal headers, versions) are rowid tables with a unique index on the key, the others are
-clustered on it: decision 0003 has the figures.
+Spaces 4 and 5 (journal headers, versions) are rowid tables with a unique index on the key, the
+others are clustered on it: decision 0003 has the figures.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The write-ahead log as a file to sync: how relaxed data reaches the disk without a commit.
 
-Everything acknowledged is either in the log or, synced by the checkpoint before the log restarts, in the
-main file; so syncing the log syncs everything. Opening and closing the log drops no lock
-(SQLite's POSIX locks are on the main file and the shared memory).
+Everything acknowledged is either in the log or, synced by the checkpoint before the log
+restarts, in the main file; so syncing the log syncs everything. Opening and closing the log
+drops no lock (SQLite's POSIX locks are on the main file and the shared memory).
 """
 
 from __future__ import annotations

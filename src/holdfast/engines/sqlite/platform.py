@@ -21,9 +21,31 @@ CHECKSUM_VFS = "cksmvfs"
 #: Filesystems on which memory shared between hosts (or with the host) is not coherent, or
 #: whose locks are not trustworthy.
 _UNSAFE = frozenset(
-    ("9p", "afs", "afpfs", "ceph", "cifs", "coda", "davfs", "fuse", "gfs2", "glusterfs", "gpfs")
-    + ("lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb", "smb2", "smb3", "smbfs", "vboxsf")
-    + ("virtiofs", "vmhgfs")
+    (
+        "9p",
+        "afs",
+        "afpfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "fuse",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+        "vmhgfs",
+    )
 )
 #: FUSE filesystems over a local disk whose kernel caches are coherent on one host.
 _SAFE_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})

@@ -22,6 +22,7 @@ from holdfast.errors import CorruptionError
 #: Rows of one statement, largest first; 1 comes last so that any number divides.
 CHUNKS = (256, 64, 8, 1)
 
+# The only texts put into SQL are names of tables from `TABLES`.
 _GET = tuple(f"SELECT v FROM {table} WHERE k=?" for table in TABLES)
 
 
@@ -38,9 +39,12 @@ _NAMES = sorted(set(TABLES))
 _UPSERT = {t: tuple((n, _upsert(t, n)) for n in CHUNKS) for t in _NAMES}
 _DELETE = {t: tuple((n, _among("DELETE", t, n)) for n in CHUNKS) for t in _NAMES}
 _SELECT = {t: tuple((n, _among("SELECT k,v", t, n)) for n in CHUNKS) for t in _NAMES}
+_CLEAR = {table: f"DELETE FROM {table} WHERE k>=? AND k<?" for table in _NAMES}
 _SCAN = {
-    (table, reverse, keys_only): f"SELECT k,{'zeroblob(0)' if keys_only else 'v'} FROM {table}"
-    f" WHERE k>=? AND k<? ORDER BY k{' DESC' if reverse else ''} LIMIT ?"
+    (table, reverse, keys_only): (
+        f"SELECT k,{'zeroblob(0)' if keys_only else 'v'} FROM {table}"
+        f" WHERE k>=? AND k<? ORDER BY k{' DESC' if reverse else ''} LIMIT ?"
+    )
     for table in _NAMES
     for reverse in (False, True)
     for keys_only in (False, True)
@@ -203,7 +207,7 @@ class Session:
         """
         for start, stop in batch.delete_ranges:
             for table, low, high in segments(start, stop):
-                self.execute(f"DELETE FROM {table} WHERE k>=? AND k<?", (low, high))
+                self.execute(_CLEAR[table], (low, high))
         for table, group in _by_table(batch.deletes).items():
             self._chunked(_DELETE[table], group, 1)
         rows: dict[str, list[bytes]] = {}

@@ -4,10 +4,10 @@ A queue of two locks is fair where one is not: whoever waits for the second hold
 the writer that has just finished cannot overtake it (take A, take B, release A).
 
 The sidecars ``NAME-turn`` and ``NAME-lock`` are never removed: removing a lock file while
-somebody opens it splits the queue in two. The kernel frees a flock when its holder dies. A holder that is only
-stopped (SIGSTOP) keeps it; the others then get `BusyError` after the timeout, with nothing
-written. SQLite's own locks still decide who may write; the queue only keeps everybody from
-meeting them, so a sidecar that somebody deletes costs fairness and never data.
+somebody opens it splits the queue in two. The kernel frees a flock when its holder dies. A
+holder that is only stopped (SIGSTOP) keeps it; the others then get `BusyError` after the
+timeout, with nothing written. SQLite's own locks still decide who may write; the queue only keeps
+everybody from meeting them, so a sidecar that somebody deletes costs fairness and never data.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Turnstile:
     def _busy(self, whose: str) -> BusyError:
         return BusyError(
             f"{whose} has held {self._path} for {self._timeout:g} s; nothing was written",
-            hint="find a stuck or stopped process that has the store open, or raise busy_timeout_ms",
+            hint="look for a stopped process that has the store open, or raise busy_timeout_ms",
         )
 
     def _enter_files(self, deadline: float) -> None:
@@ -152,6 +152,9 @@ class Turnstile:
         Unlocking the inherited descriptor would unlock the parent's.
         """
         self._held = -1
+        files, self._files = self._files, []
+        for file in files:
+            os.close(file)
 
     def close(self) -> None:
         """Release the descriptors and turn away who still queues; the sidecar files stay."""
