@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack, cast, overload
 
 from holdfast.errors import ConflictError, StateError
 from holdfast.manager import StateManager
@@ -39,6 +39,7 @@ from holdfast.store.writer import Steps, WriteOptions, attempts, backoff
 from holdfast.transaction import Snapshot, StateTransaction
 
 T = TypeVar("T")
+D = TypeVar("D")
 Scope = StateScope | str
 
 _LARGE = 64 * 1024  # texts and bytes from here on are encoded off the loop
@@ -76,6 +77,24 @@ class AsyncStateManager:
 
     # --- one key --------------------------------------------------------------------------
 
+    @overload
+    async def get(
+        self, scope: Scope, key: str, default: Any = None, *, as_of: int | datetime | None = None
+    ) -> Any: ...
+    @overload
+    async def get(
+        self, scope: Scope, key: str, *, type: type[T], as_of: int | datetime | None = None
+    ) -> T | None: ...
+    @overload
+    async def get(
+        self,
+        scope: Scope,
+        key: str,
+        default: D,
+        *,
+        type: type[T],
+        as_of: int | datetime | None = None,
+    ) -> T | D: ...
     async def get(
         self,
         scope: Scope,

@@ -38,6 +38,7 @@ from holdfast.transaction import Snapshot, StateTransaction
 from holdfast.views import ScopeView
 
 T = TypeVar("T")
+D = TypeVar("D")
 Scope = StateScope | str
 
 
@@ -78,14 +79,18 @@ class StateManager:
     ) -> Any: ...
     @overload
     def get(
+        self, scope: Scope, key: str, *, type: type[T], as_of: int | datetime | None = None
+    ) -> T | None: ...
+    @overload
+    def get(
         self,
         scope: Scope,
         key: str,
-        default: Any = None,
+        default: D,
         *,
         type: type[T],
         as_of: int | datetime | None = None,
-    ) -> T: ...
+    ) -> T | D: ...
     def get(
         self,
         scope: Scope,

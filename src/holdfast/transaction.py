@@ -33,6 +33,7 @@ from holdfast.store.value import MISSING, StateClass, StateValue
 from holdfast.store.writer import Writer, guard_class, ttl_of
 
 T = TypeVar("T")
+D = TypeVar("D")
 Scope = StateScope | str
 
 
@@ -70,7 +71,9 @@ class StateTransaction:
     @overload
     def get(self, scope: Scope, key: str, default: Any = None) -> Any: ...
     @overload
-    def get(self, scope: Scope, key: str, default: Any = None, *, type: type[T]) -> T: ...
+    def get(self, scope: Scope, key: str, *, type: type[T]) -> T | None: ...
+    @overload
+    def get(self, scope: Scope, key: str, default: D, *, type: type[T]) -> T | D: ...
     def get(self, scope: Scope, key: str, default: Any = None, *, type: Any = None) -> Any:
         """Return the value, or `default`."""
         value = self._read(self._place(scope, key)[1])
@@ -231,7 +234,9 @@ class Snapshot:
     @overload
     def get(self, scope: Scope, key: str, default: Any = None) -> Any: ...
     @overload
-    def get(self, scope: Scope, key: str, default: Any = None, *, type: type[T]) -> T: ...
+    def get(self, scope: Scope, key: str, *, type: type[T]) -> T | None: ...
+    @overload
+    def get(self, scope: Scope, key: str, default: D, *, type: type[T]) -> T | D: ...
     def get(self, scope: Scope, key: str, default: Any = None, *, type: Any = None) -> Any:
         """Return the value of that moment, or `default`."""
         found = self.get_with_metadata(scope, key)
