@@ -76,7 +76,7 @@ def normal_text(text: object, *, what: str, error: type[StateError] = InvalidKey
     elif not isinstance(text, str):
         raise error(f"{what} must be text, not {type(text).__name__}")
     else:
-        text = unicodedata.normalize("NFC", str(text))
+        text = unicodedata.normalize("NFC", str.__str__(text))
     if not text:
         raise error(f"{what} is empty", hint="give it at least one character")
     for at, char in enumerate(text):

@@ -113,12 +113,7 @@ class StateTransaction:
         owner, place = self._place(scope, key)
         if if_absent and self._read(place) is not MISSING:
             raise ConflictError(f"{scope}/{key} exists already", reason="exists", expected=0)
-        if state_class is None and self._policies:
-            state_class = self._policies.state_class(self._address.scope(scope))
-        if state_class is not None:
-            guard_class(state_class)
-        if state_class is StateClass.EPHEMERAL:
-            raise EphemeralMixError("ephemeral values take no part in transactions")
+        state_class = self._class(scope, state_class)
         op = Op(wanted.SET, owner, place, None, state_class)
         if expires_in is not None:
             op.ttl_ns = ttl_of(expires_in)
@@ -139,10 +134,12 @@ class StateTransaction:
         owner, place = self._place(scope, key)
         old = self._read(place)
         new = fn(default if old is MISSING else old)
-        op = Op(wanted.SET, owner, place)
+        op = Op(wanted.SET, owner, place, None, self._class(scope, None))
         op.expires_ns = None
         buffered = self.core.writes.get(place)
-        if buffered is not None and buffered.payload is not None:
+        if buffered is not None and buffered.payload is None:
+            op.expires_ns = 0  # created anew
+        elif buffered is not None:
             op.state_class = buffered.op.state_class
             op.expires_ns, op.ttl_ns = buffered.op.expires_ns, buffered.op.ttl_ns
         self._write(op, new)
@@ -183,9 +180,20 @@ class StateTransaction:
             raise RejectedError("the transaction has ended", hint="begin another one")
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
-        if place in self._kernel.ephemeral.entries:
+        kernel = self._kernel
+        if kernel.ephemeral.get(place, kernel.clock.now_ns()) is not None:
             raise EphemeralMixError(f"{scope}/{key} is ephemeral; transactions are for durable state")
         return owner, place
+
+    def _class(self, scope: Scope, state_class: StateClass | None) -> StateClass | None:
+        """Return the class that a write asks for, or the policy's, or None; refuse what cannot be."""
+        if state_class is None and self._policies:
+            state_class = self._policies.state_class(self._address.scope(scope))
+        if state_class is not None:
+            guard_class(state_class)
+        if state_class is StateClass.EPHEMERAL:
+            raise EphemeralMixError("ephemeral values take no part in transactions")
+        return state_class
 
     def _read(self, place: bytes) -> Any:
         buffered = self.core.writes.get(place)

@@ -76,7 +76,7 @@ def _is_plain(value: Any, depth: int) -> bool:
     if kind is list:
         if depth == 0:
             return False
-        for item in value:  # noqa: SIM110 - a generator costs twice as much here
+        for item in value:
             if type(item) not in _SCALARS and not _is_plain(item, depth - 1):
                 return False
         return True
@@ -154,6 +154,12 @@ def _lower_container(value: Any, path: str, above: list[int]) -> Any:
         if isinstance(value, set | frozenset):
             code = _SET if isinstance(value, set) else _FROZENSET
             items = [_lower(item, f"{path}{{}}", above) for item in value]
+            if not all(map(_stays_hashable, items)):
+                raise InvalidValueError(
+                    f"a set at {path} has a member that is stored as a dict",
+                    hint="a set's members must be plain hashable values; use a list",
+                    path=f"{path}{{}}",
+                )
             return msgspec.msgpack.Ext(code, _encode(items))
         fields = _fields_of(value)
         if fields is not None:
@@ -161,6 +167,12 @@ def _lower_container(value: Any, path: str, above: list[int]) -> Any:
     finally:
         above.pop()
     raise InvalidValueError(f"a {type(value).__name__} at {path} cannot be stored", path=path)
+
+
+def _stays_hashable(lowered: Any) -> bool:
+    if isinstance(lowered, list):  # read back as a tuple
+        return all(map(_stays_hashable, lowered))
+    return not isinstance(lowered, dict)
 
 
 def _lower_dict(value: dict[Any, Any], path: str, above: list[int]) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class Listing:
         raws = kernel.engine.get_many([layout.DATA + place for _, place in places])
         for (at, place), raw in zip(places, raws, strict=True):
             try:
-                found = kernel.reader.live(place, raw, kernel.clock.now_ns())
+                found = kernel.reader.live(place, raw)
                 out[at] = None if found is None else state_value(found)
             except StateError as error:
                 out[at] = error

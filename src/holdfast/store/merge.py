@@ -25,9 +25,9 @@ def incremented(old: Any, by: Any) -> Any:
             )
     try:
         return by if old is MISSING else old + by
-    except TypeError:
+    except (TypeError, ArithmeticError):  # also: too large for a float, a signalling NaN
         raise WrongTypeError(
-            f"{type(old).__name__} and {type(by).__name__} cannot be added"
+            f"this {type(old).__name__} and {type(by).__name__} cannot be added"
         ) from None
 
 

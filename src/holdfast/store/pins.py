@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from holdfast.clock import Clock
 from holdfast.engines.base import Batch, Durability, Engine, View
+from holdfast.errors import ClosedError, EngineError, ReadOnlyError
 from holdfast.keys import after
 from holdfast.store import layout
 
@@ -82,12 +83,15 @@ class Pin:
         until = now + LEASE_NS
         row = self.revision.to_bytes(8) + until.to_bytes(8)
         # A lease need not survive a power cut: the reader would not either.
-        engine.write(Durability.OS, lambda _: Batch(puts=[(layout.PIN + self.name, row)]))
-        self._leased_until = until
+        # Nor is it needed to read: without it a trim raises HorizonError, it never hides anything.
+        with suppress(ReadOnlyError, EngineError):
+            engine.write(Durability.OS, lambda _: Batch(puts=[(layout.PIN + self.name, row)]))
+            self._leased_until = until
 
     def release(self) -> None:
         """Give the lease back."""
         if self._leased_until:
             key = layout.PIN + self.name
-            self._pins._engine.write(Durability.OS, lambda _: Batch(deletes=[key]))
             self._leased_until = 0
+            with suppress(ClosedError, EngineError):  # it lapses by itself
+                self._pins._engine.write(Durability.OS, lambda _: Batch(deletes=[key]))

@@ -16,7 +16,13 @@ from holdfast.errors import HorizonError, InvalidArgumentError
 from holdfast.store import layout, record
 from holdfast.store.codec import decode
 from holdfast.store.ephemeral import Ephemeral, EphemeralEntry
-from holdfast.store.journal import header_at, journal_horizon, read_head, revision_at
+from holdfast.store.journal import (
+    header_at,
+    journal_horizon,
+    parse_head,
+    read_head,
+    revision_at,
+)
 from holdfast.store.past import (
     Found,
     Moment,
@@ -57,20 +63,24 @@ class Reader:
         if raw[:4] == record.SIMPLE:
             return decode(record.simple_payload(place, raw))
         found = parse(place, raw)
-        if found.expires_ns and found.expires_ns <= self.clock.now_ns():
+        if found.expires_ns and found.expires_ns <= self.present_ns():
             return default
         return self.payloads.value(place, found)
 
     def current(self, place: bytes) -> Found | None:
         """Return the live durable record at `place`, or None."""
-        return self.live(place, self.engine.get(layout.DATA + place), self.clock.now_ns())
+        return self.live(place, self.engine.get(layout.DATA + place))
 
-    def live(self, place: bytes, raw: bytes | None, now_ns: int) -> Found | None:
+    def present_ns(self) -> int:
+        """Return the time that expiry is judged by: never before the last commit's."""
+        return max(self.clock.now_ns(), parse_head(self.engine.get(layout.HEAD)).time_ns)
+
+    def live(self, place: bytes, raw: bytes | None) -> Found | None:
         """Parse what is stored at `place`; None where it is nothing, or has expired."""
         if raw is None:
             return None
         found = parse(place, raw)
-        if found.expires_ns and found.expires_ns <= now_ns:
+        if found.expires_ns and found.expires_ns <= self.present_ns():
             return None
         return Found(place, found, self.payloads.restore(place, found))
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from holdfast.errors import ConflictError, InvalidArgumentError, LimitExceededError
+from holdfast.errors import (
+    ConflictError,
+    EphemeralMixError,
+    InvalidArgumentError,
+    LimitExceededError,
+)
 from holdfast.store import intent as wanted
 from holdfast.store import layout
 from holdfast.store.address import Addressing
@@ -14,6 +19,7 @@ from holdfast.store.intent import Intent, Op
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing
 from holdfast.store.past import Found
+from holdfast.store.record import describe
 from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.step import conflict
 from holdfast.store.transaction import TransactionCore
@@ -101,6 +107,8 @@ class WholeScopes:
             ops = rewind_ops(self._kernel, owner, start, stop, to)
             if not ops:
                 return 0
+            for op in ops:
+                self._refuse_ephemeral(op.place)
             try:
                 yield self._bounded(self._writer.intent(ops, None, None, options))
                 return len(ops)
@@ -126,10 +134,15 @@ class WholeScopes:
                 there = core.read(place)
                 if there is not None:
                     raise conflict(place, 0, there.record.revision, "exists")
+            self._refuse_ephemeral(place)
             core.write(self._copy_op(item, new_owner, place), None)
             if empty_source:
                 core.write(Op(wanted.DELETE, owner, item.place), None)
         return len(found)
+
+    def _refuse_ephemeral(self, place: bytes) -> None:
+        if self._kernel.ephemeral.get(place, self._kernel.clock.now_ns()) is not None:
+            raise EphemeralMixError(f"{describe(place)} holds an ephemeral value in this process")
 
     def _copy_op(self, item: Found, owner: bytes, place: bytes) -> Op:
         stored = item.record

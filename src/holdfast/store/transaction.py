@@ -68,7 +68,7 @@ class TransactionCore:
         with kernel.engine.read() as view:
             start = self._begin(view)
             raw = view.get(layout.DATA + place)
-            now = kernel.clock.now_ns()
+            now = kernel.reader.now(view).time_ns
             found = parse(place, raw) if raw is not None else None
             revision = found.revision if found is not None else 0
             if found is None and read_head(view).revision != start:

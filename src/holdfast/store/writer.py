@@ -69,6 +69,9 @@ class WriteOptions(TypedDict, total=False):
     cause: str | None
 
 
+_OPTIONS = frozenset(WriteOptions.__annotations__)
+
+
 class Writer:
     """Makes intents for one tenant of one store."""
 
@@ -128,8 +131,9 @@ class Writer:
         scope = self._address.scope(scope)
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
-        if place in self._ephemeral.entries:
-            return self._ephemeral.pop(place, self._kernel.clock.now_ns())
+        now = self._kernel.clock.now_ns()
+        if self._ephemeral.get(place, now) is not None:
+            return self._ephemeral.pop(place, now)
         _condition(if_revision, if_version, False)
         op = Op(wanted.DELETE, owner, place, None, None, if_revision, if_version)
         return self.intent([op], scope, None, options)
@@ -147,12 +151,10 @@ class Writer:
         owner = self._address.owner(scope)
         op = Op(wanted.TOUCH, owner, self._address.place(owner, key))
         self._expire(op, expires_in, expires_at)
-        if op.place in self._ephemeral.entries:
+        with self._ephemeral.lock:
             now = self._kernel.clock.now_ns()
-            with self._ephemeral.lock:
-                entry = self._ephemeral.get(op.place, now)
-                if entry is None:
-                    return False
+            entry = self._ephemeral.get(op.place, now)
+            if entry is not None:
                 entry.expires_ns = _deadline(op, now)
                 return True
         return self.intent([op], scope, None, options)
@@ -299,6 +301,11 @@ class Writer:
                 intents.append(intent)
                 out.append(0)
         sound = [(at, intent) for at, intent in enumerate(intents) if intent is not None]
+        if not atomic and len(sound) > _BATCH_ITEMS and options.get("commit_id") is not None:
+            raise InvalidArgumentError(
+                f"a batch of more than {_BATCH_ITEMS} items is several commits",
+                hint="a commit_id names one: use atomic=True, or split the batch",
+            )
         limit = self._kernel.settings.max_commit_changes
         if atomic and len(sound) > limit:
             raise LimitExceededError(
@@ -318,11 +325,41 @@ class Writer:
                 out[at] = result if isinstance(result, StateError) else whole.revision
         return out
 
+    def load(
+        self,
+        items: Sequence[tuple[SetOperation, datetime | None]],
+        overwrite: bool,
+        options: WriteOptions,
+    ) -> Steps[int]:
+        """Set the items of an import in one commit; the result counts them."""
+        ops: dict[bytes, Op] = {}
+        for item, expires_at in items:
+            intent = self.set(
+                item.scope,
+                item.key,
+                item.value,
+                item.state_class,
+                if_absent=not overwrite,
+                expires_at=expires_at,
+            )
+            if intent is not None:
+                ops[intent.ops[0].place] = intent.ops[0]
+        if ops:
+            yield self.intent(list(ops.values()), None, None, options)
+        return len(items)
+
     def _batch_item(
         self, item: SetOperation, atomic: bool, options: WriteOptions
     ) -> Intent | None:
-        if atomic and item.state_class is StateClass.EPHEMERAL:
-            raise EphemeralMixError("ephemeral values take no part in atomic batches")
+        if not isinstance(item, SetOperation):
+            raise InvalidArgumentError(
+                f"an item of a batch must be a SetOperation, not a {type(item).__name__}"
+            )
+        if atomic:
+            scope = self._address.scope(item.scope)
+            place = self._address.place(self._address.owner(scope), item.key)
+            if item.state_class is StateClass.EPHEMERAL or self._is_ephemeral(place, scope):
+                raise EphemeralMixError("ephemeral values take no part in atomic batches")
         return self.set(
             item.scope,
             item.key,
@@ -516,8 +553,15 @@ def annotate(intent: Intent, options: WriteOptions) -> None:
     """Put the caller's commit id, actor, correlation and cause on an intent.
 
     Raises:
-        InvalidArgumentError: A text is empty, too long (255 bytes), or the id is not 16 bytes.
+        InvalidArgumentError: A text is empty, too long (255 bytes), the id is not 16 bytes, or
+            there is no such option.
     """
+    unknown = options.keys() - _OPTIONS
+    if unknown:  # a misspelt precondition must not become a blind write
+        name = min(unknown)
+        raise InvalidArgumentError(
+            f"there is no option {name!r}", hint=f"there is {', '.join(sorted(_OPTIONS))}"
+        )
     commit_id = options.get("commit_id")
     if commit_id is not None:
         if not isinstance(commit_id, bytes) or len(commit_id) != 16:
