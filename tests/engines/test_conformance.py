@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ class TestMemory(EngineConformance):
     durable = False
 
     def open(self, path: Path, **options: Any) -> Engine:
+        """Open the engine under test."""
         return MemoryEngine()
 
 
@@ -29,16 +31,19 @@ class TestFaultyWithoutFaults(EngineConformance):
     durable = False
 
     def open(self, path: Path, **options: Any) -> Engine:
+        """Open the engine under test."""
         return FaultyEngine(MemoryEngine())
 
 
 class TestSQLite(EngineConformance):
     def open(self, path: Path, **options: Any) -> Engine:
+        """Open the engine under test."""
         return sqlite.open_engine(EngineURL("sqlite", str(path), options))
 
 
 class TestRocksDB(EngineConformance):
     def open(self, path: Path, **options: Any) -> Engine:
+        """Open the engine under test."""
         return rocksdb.open_engine(EngineURL("rocksdb", str(path), options))
 
 
@@ -49,12 +54,14 @@ class NotAtomic(MemoryEngine):
     """Applies one change at a time, in front of readers."""
 
     def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+        """Write, wrongly."""
         with self.read() as view:
             batch = body(view)
         parts = [Batch(delete_ranges=[each]) for each in batch.delete_ranges]
         parts += [Batch(deletes=[each]) for each in batch.deletes]
         parts += [Batch(puts=[each]) for each in batch.puts]
         for part in parts:
+            time.sleep(0)  # let a reader see it
             super().write(durability, lambda view, part=part: part)  # type: ignore[misc]
 
 
@@ -62,6 +69,7 @@ class KeepsHalf(MemoryEngine):
     """Keeps what an earlier attempt of a body that raises had reached."""
 
     def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+        """Write, wrongly."""
         try:
             super().write(durability, body, partition)
         except BaseException:
@@ -73,12 +81,12 @@ class PutsFirst(MemoryEngine):
     """Applies a batch in the wrong order."""
 
     def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+        """Write, wrongly."""
+
         def wrong(view: View) -> Batch:
             batch = body(view)
             for start, stop in batch.delete_ranges:
-                batch.puts = [
-                    pair for pair in batch.puts if not start <= pair[0] < stop
-                ]
+                batch.puts = [pair for pair in batch.puts if not start <= pair[0] < stop]
             batch.puts = [pair for pair in batch.puts if pair[0] not in batch.deletes]
             return batch
 
@@ -90,6 +98,7 @@ class LiveView(MemoryEngine):
 
     @contextmanager
     def read(self) -> Iterator[View]:
+        """Open a view, wrongly."""
         with super().read() as view:
             pass
         yield view
@@ -99,12 +108,9 @@ class _Inclusive:
     def __init__(self, view: View) -> None:
         self.get, self.get_many, self._view = view.get, view.get_many, view
 
-    def scan(
-        self, start: bytes, stop: bytes, **options: Any
-    ) -> list[tuple[bytes, bytes]]:
-        return self._view.scan(
-            start, stop + b"\x00" if start < stop else stop, **options
-        )
+    def scan(self, start: bytes, stop: bytes, **options: Any) -> list[tuple[bytes, bytes]]:
+        """Scan past the stop."""
+        return self._view.scan(start, stop + b"\x00" if start < stop else stop, **options)
 
 
 class InclusiveScan(MemoryEngine):
@@ -112,6 +118,7 @@ class InclusiveScan(MemoryEngine):
 
     @contextmanager
     def read(self) -> Iterator[View]:
+        """Open a view, wrongly."""
         with super().read() as view:
             yield _Inclusive(view)
 
@@ -120,8 +127,10 @@ class Unserialised(MemoryEngine):
     """Runs bodies side by side."""
 
     def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+        """Write, wrongly."""
         with super().read() as view:
             batch = body(view)
+        time.sleep(0)  # let another writer in
         super().write(durability, lambda view: batch)
 
 
@@ -129,6 +138,7 @@ class ShowsItself(MemoryEngine):
     """Wraps errors of bodies in its own."""
 
     def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+        """Write, wrongly."""
         try:
             super().write(durability, body, partition)
         except Exception as error:
@@ -148,6 +158,7 @@ class Forgetful(MemoryEngine):
         super().write(Durability.OS, lambda view: Batch(puts=list(self._synced)))
 
     def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+        """Write, wrongly."""
         super().write(durability, body, partition)
         if durability >= Durability.OS:
             with self.read() as view:
@@ -158,7 +169,7 @@ class OpenForEver(MemoryEngine):
     """Answers after it was closed."""
 
     def close(self) -> None:
-        pass
+        """Go on."""
 
 
 def failures(kit: EngineConformance, directory: Path) -> set[str]:
@@ -198,9 +209,7 @@ def failures(kit: EngineConformance, directory: Path) -> set[str]:
         (OpenForEver, "test_close"),
     ],
 )
-def test_the_kit_catches(
-    broken: type[MemoryEngine], caught_by: str, tmp_path: Path
-) -> None:
+def test_the_kit_catches(broken: type[MemoryEngine], caught_by: str, tmp_path: Path) -> None:
     """An engine that breaks one rule fails the test that states the rule."""
 
     class Kit(EngineConformance):
@@ -211,6 +220,7 @@ def test_the_kit_catches(
         shrink = False
 
         def open(self, path: Path, **options: Any) -> Engine:
+            """Open the engine under test."""
             return broken()
 
         def test_close_beside_readers_and_writers(self, path: Path) -> None:
@@ -219,15 +229,8 @@ def test_the_kit_catches(
     kit = Kit()
     test = getattr(kit, caught_by)
     wants = inspect.signature(test).parameters
-    with pytest.raises(
-        (AssertionError, RuntimeError, ExceptionGroup, pytest.fail.Exception)
-    ):
-        test(
-            **{
-                name: kit.open(tmp_path) if name == "engine" else tmp_path
-                for name in wants
-            }
-        )
+    with pytest.raises((AssertionError, RuntimeError, ExceptionGroup, pytest.fail.Exception)):
+        test(**{name: kit.open(tmp_path) if name == "engine" else tmp_path for name in wants})
 
 
 def test_the_kit_catches_lost_writes(tmp_path: Path) -> None:
@@ -239,6 +242,7 @@ def test_the_kit_catches_lost_writes(tmp_path: Path) -> None:
         rounds = 20
 
         def open(self, path: Path, **options: Any) -> Engine:
+            """Open the engine under test."""
             return Forgetful(path)
 
         def test_against_a_model(self) -> None:

@@ -19,6 +19,7 @@ from holdfast.testing import Fault, FaultPlan, FaultyEngine
 
 
 def put(engine: FaultyEngine, key: bytes, value: bytes = b"1") -> None:
+    """Commit one put."""
     engine.write(Durability.SYNC, lambda view: Batch(puts=[(key, value)]))
 
 

@@ -58,9 +58,11 @@ def everything(engine: Engine) -> dict[bytes, bytes]:
 def run_together(*actions: Callable[[], object], timeout: float = 120.0) -> None:
     """Run each action in a thread of its own; raise the first error that any raised."""
     errors: list[BaseException] = []
+    together = threading.Barrier(len(actions))
 
     def run(action: Callable[[], object]) -> None:
         try:
+            together.wait(timeout)
             action()
         except BaseException as error:  # noqa: BLE001 - raised again below
             errors.append(error)
@@ -96,7 +98,7 @@ class EngineConformance:
     Attributes:
         durable: Data survives closing; must be what the engine's traits say.
         examples: How many Hypothesis sequences to try.
-        shrink: Whether to look for the shortest failing sequence (slow, but what one wants to read).
+        shrink: Whether to look for the shortest failing sequence (slow, but readable).
         large_value: Bytes of the large value.
         many: Puts of the large batch.
         rounds: Writes in the tests with several threads.

@@ -2,7 +2,7 @@
 
 `open_engine` opens a directory. Parts: `settings` (options), `directory` (what may be opened),
 `library` (the only import of rocksdict, and the meaning of its errors), `engine` (the writer),
-`state` (consistent reads), `reader` (read-only beside a writer).
+`state` (consistent reads), `upkeep`, `reader` (read-only beside a writer).
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.clock import Clock
-from holdfast.engines.base import Batch, Body, Durability, EngineTraits, View
-from holdfast.engines.rocksdb import directory, forks, library
+from holdfast.engines.base import Body, Durability, EngineTraits, View
+from holdfast.engines.rocksdb import forks, library, upkeep
 from holdfast.engines.rocksdb.flusher import Flusher
 from holdfast.engines.rocksdb.state import Dead, State
 from holdfast.errors import ClosedError, ForkedError, OutcomeUnknownError, PoisonedError
@@ -121,7 +121,7 @@ class RocksDBEngine:
             self._refuse()
             state = self._state
             batch = body(state)
-            made = _made(batch)
+            made = library.build_batch(batch)
             try:
                 if durability is Durability.SYNC:
                     self._commit_synced(state, made)
@@ -193,38 +193,12 @@ class RocksDBEngine:
         """
         self._refuse()
         with self._work() as database:
-            before = directory.sizes(self._path)[0]
-            try:
-                database.flush()
-                if budget is None:
-                    library.compact(database, None, None)
-                for file in [] if budget is None else _with_deletions(database):
-                    library.compact(database, file["start_key"], file["end_key"] + b"\x00")
-                    if before - directory.sizes(self._path)[0] >= (budget or 0):
-                        break
-            except Exception as error:  # noqa: BLE001 - rocksdict's own class
-                raise library.translate(error, "reclaim") from None
-            return max(0, before - directory.sizes(self._path)[0])
+            return upkeep.reclaim(database, self._path, budget)
 
     def stats(self) -> Mapping[str, int | float | str]:
         """Return sizes in bytes and what RocksDB tells of itself."""
         with self._work() as database:
-            disk, logs, free = directory.sizes(self._path)
-            found: dict[str, int | float | str] = {
-                "path": str(self._path),
-                "version": f"rocksdict {library.version()}",
-                "disk_bytes": disk,
-                "wal_bytes": logs,
-                "free_bytes": free,
-                "block_cache_bytes": self._cache.get_usage(),
-            }
-            for name, of in (
-                ("estimated_keys", "rocksdb.estimate-num-keys"),
-                ("memtable_bytes", "rocksdb.cur-size-all-mem-tables"),
-                ("background_errors", "rocksdb.background-errors"),
-            ):
-                found[name] = database.property_int_value(of) or 0
-            return found
+            return upkeep.stats(database, self._path, self._cache)
 
     def close(self) -> None:
         """Flush and let go of the store, after the calls under way in other threads."""
@@ -306,27 +280,6 @@ class _Reading:
 
     def __exit__(self, *exception: object) -> None:
         self._engine._close_view(self._state)
-
-
-def _made(batch: Batch) -> Any:
-    """Build RocksDB's batch, in the contract's order (its own rule is: the later wins)."""
-    if not (batch.puts or batch.deletes or batch.delete_ranges):
-        return None
-    made = library.new_batch()
-    for start, stop in batch.delete_ranges:
-        if start < stop:  # RocksDB would take one that is upside down and then fail for good
-            made.delete_range(start, stop)
-    for key in batch.deletes:
-        made.delete(key)
-    put = made.put
-    for key, value in batch.puts:
-        put(key, value)
-    return made
-
-
-def _with_deletions(database: library.Database) -> list[dict[str, Any]]:
-    files = [file for file in database.live_files() if file.get("num_deletions")]
-    return sorted(files, key=lambda file: -int(file["num_deletions"]))
 
 
 def closed() -> Exception:

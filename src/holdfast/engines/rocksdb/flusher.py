@@ -33,12 +33,15 @@ class Flusher:
         """See to it that what is written now is on disk within the interval."""
         self._asked.set()
         if self._thread is None:
-            with self._starting:
-                if self._thread is None and not self._stopped.is_set():
-                    self._thread = threading.Thread(
-                        target=self._run, name="holdfast-rocksdb-flush", daemon=True
-                    )
-                    self._thread.start()
+            self._start()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._stopped.is_set():
+                self._thread = threading.Thread(
+                    target=self._run, name="holdfast-rocksdb-flush", daemon=True
+                )
+                self._thread.start()
 
     def stop(self) -> None:
         """End the thread."""

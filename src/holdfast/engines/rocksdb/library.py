@@ -10,6 +10,7 @@ import difflib
 import importlib.metadata
 from pathlib import Path
 
+from holdfast.engines.base import Batch
 from holdfast.engines.rocksdb.settings import RocksDBSettings
 from holdfast.errors import (
     BusyError,
@@ -40,9 +41,23 @@ def version() -> str:
     return importlib.metadata.version("rocksdict")
 
 
-def new_batch() -> rocksdict.WriteBatch:
-    """Return an empty batch of raw bytes."""
-    return rocksdict.WriteBatch(raw_mode=True)
+def build_batch(batch: Batch) -> rocksdict.WriteBatch | None:
+    """Return RocksDB's batch, None for an empty one.
+
+    It is in the contract's order: in RocksDB the later entry wins.
+    """
+    if not (batch.puts or batch.deletes or batch.delete_ranges):
+        return None
+    made = rocksdict.WriteBatch(raw_mode=True)
+    for start, stop in batch.delete_ranges:
+        if start < stop:  # RocksDB would take one that is upside down and then fail for good
+            made.delete_range(start, stop)
+    for key in batch.deletes:
+        made.delete(key)
+    put = made.put
+    for key, value in batch.puts:
+        put(key, value)
+    return made
 
 
 def bounded(stop: bytes) -> rocksdict.ReadOptions:

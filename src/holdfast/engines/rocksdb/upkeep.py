@@ -1,0 +1,54 @@
+"""Space back to the disk, and facts about a store that is open for writing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from holdfast.engines.rocksdb import directory, library
+
+
+def reclaim(database: library.Database, path: Path, budget: int | None) -> int:
+    """Rewrite files without what was deleted; return the bytes that the disk got back.
+
+    With a budget the files that hold most deletions go first, one by one, until about `budget`
+    bytes are free.
+    """
+    before = directory.sizes(path)[0]
+    try:
+        database.flush()
+        if budget is None:
+            library.compact(database, None, None)
+        else:
+            for file in _with_deletions(database):
+                library.compact(database, file["start_key"], file["end_key"] + b"\x00")
+                if before - directory.sizes(path)[0] >= budget:
+                    break
+    except Exception as error:  # noqa: BLE001 - rocksdict's own class
+        raise library.translate(error, "reclaim") from None
+    return max(0, before - directory.sizes(path)[0])
+
+
+def stats(database: library.Database, path: Path, cache: Any) -> dict[str, int | float | str]:
+    """Return sizes in bytes and what RocksDB tells of itself."""
+    disk, logs, free = directory.sizes(path)
+    found: dict[str, int | float | str] = {
+        "path": str(path),
+        "version": f"rocksdict {library.version()}",
+        "disk_bytes": disk,
+        "wal_bytes": logs,
+        "free_bytes": free,
+        "block_cache_bytes": cache.get_usage(),
+    }
+    for name, of in (
+        ("estimated_keys", "rocksdb.estimate-num-keys"),
+        ("memtable_bytes", "rocksdb.cur-size-all-mem-tables"),
+        ("background_errors", "rocksdb.background-errors"),
+    ):
+        found[name] = database.property_int_value(of) or 0
+    return found
+
+
+def _with_deletions(database: library.Database) -> list[dict[str, Any]]:
+    files = [file for file in database.live_files() if file.get("num_deletions")]
+    return sorted(files, key=lambda file: -int(file["num_deletions"]))
