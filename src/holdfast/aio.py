@@ -16,7 +16,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -558,7 +558,8 @@ class _Waker:
             self._called = True
             loop = self._loop()
             if loop is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(self._drain)
+                with suppress(RuntimeError):  # the loop closed this very moment
+                    loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
         self._called = False  # before looking: what comes later calls again

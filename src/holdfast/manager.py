@@ -10,39 +10,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack
 
 from holdfast.errors import ClosedError, ConflictError, StateError
-from holdfast.store import history
-from holdfast.store.address import Addressing
-from holdfast.store.codec import decode
+from holdfast.reading import Scope, StateReader
+from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import Kernel
-from holdfast.store.listing import Listing
-from holdfast.store.policy import Policies, ScopePolicy
-from holdfast.store.reader import ephemeral_value, state_value
-from holdfast.store.scope import ScopeKind, StateScope
+from holdfast.store.lines import parse_lines
+from holdfast.store.policy import ScopePolicy
+from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scopes import WholeScopes
-from holdfast.store.typed import as_type
-from holdfast.store.value import (
-    Change,
-    Difference,
-    GetRequest,
-    SetOperation,
-    StateClass,
-    StateValue,
-)
+from holdfast.store.value import SetOperation, StateClass
 from holdfast.store.writer import Steps, WriteOptions, Writer, attempts, backoff
-from holdfast.transaction import Snapshot, StateTransaction
+from holdfast.transaction import StateTransaction
 from holdfast.views import ScopeView
 
 T = TypeVar("T")
-D = TypeVar("D")
-Scope = StateScope | str
 
 
-class StateManager:
+class StateManager(StateReader):
     """A store, open for one tenant. Made by `holdfast.open`; safe for many threads.
 
     Every verb that takes a scope takes a `StateScope` or its text. Every write takes the options
@@ -54,98 +41,11 @@ class StateManager:
     def __init__(
         self, kernel: Kernel, *, tenant: str = "", policies: Sequence[ScopePolicy] = ()
     ) -> None:
-        self._kernel = kernel
-        self._address = Addressing(tenant, kernel.key_limit)
-        self._policies = Policies(policies)
+        super().__init__(kernel, tenant=tenant, policies=policies)
         self._writer = Writer(kernel, self._address, self._policies)
-        self._listing = Listing(kernel, self._address)
         self._scopes = WholeScopes(kernel, self._address, self._writer, self._listing)
 
-    @property
-    def tenant(self) -> str:
-        """The tenant that this manager can see; empty for none."""
-        return self._address.tenant_name
-
-    @property
-    def revision(self) -> int:
-        """The store's last revision."""
-        return self._kernel.head_revision()
-
     # --- one key --------------------------------------------------------------------------
-
-    @overload
-    def get(
-        self, scope: Scope, key: str, default: Any = None, *, as_of: int | datetime | None = None
-    ) -> Any: ...
-    @overload
-    def get(
-        self, scope: Scope, key: str, *, type: type[T], as_of: int | datetime | None = None
-    ) -> T | None: ...
-    @overload
-    def get(
-        self,
-        scope: Scope,
-        key: str,
-        default: D,
-        *,
-        type: type[T],
-        as_of: int | datetime | None = None,
-    ) -> T | D: ...
-    def get(
-        self,
-        scope: Scope,
-        key: str,
-        default: Any = None,
-        *,
-        type: Any = None,
-        as_of: int | datetime | None = None,
-    ) -> Any:
-        """Return the value of a key, or `default` where there is none.
-
-        Args:
-            scope: The scope.
-            key: The key.
-            default: What to return for an absent or expired key.
-            type: Convert to this msgspec Struct, dataclass, pydantic model or generic type.
-            as_of: A revision, or an aware datetime, to read the past.
-
-        Raises:
-            WrongTypeError: The value does not fit `type`.
-            HorizonError: That part of the past has been trimmed.
-            CorruptionError: What is stored is damaged.
-        """
-        address = self._address
-        place = address.place(address.owner(scope), key)
-        if as_of is not None:
-            found = self._kernel.reader.at(place, as_of)
-            value = default if found is None else decode(found.payload)
-            missing = found is None
-        else:
-            if self._kernel.ephemeral.entries:
-                entry = self._ephemeral(place)
-                if entry is not None:
-                    return entry.value if type is None else self._typed(entry, type, scope, key)
-            value = self._kernel.reader.value(place, default)
-            if type is None:
-                return value
-            missing = value is default
-        if type is None or missing:
-            return value
-        return as_type(value, type, f"{scope}/{key}")
-
-    def get_with_metadata(
-        self, scope: Scope, key: str, *, as_of: int | datetime | None = None
-    ) -> StateValue | None:
-        """Return the value with its metadata, or None."""
-        place = self._address.place(self._address.owner(scope), key)
-        if as_of is not None:
-            found = self._kernel.reader.at(place, as_of)
-            return None if found is None else state_value(found)
-        return self._ephemeral(place) or self._state_value(place)
-
-    def exists(self, scope: Scope, key: str) -> bool:
-        """Say whether the key is there."""
-        return self.get_with_metadata(scope, key) is not None
 
     def set(
         self,
@@ -298,74 +198,11 @@ class StateManager:
         """
         return self._run(self._writer.batch(items, atomic, options))
 
-    def get_batch(self, requests: Iterable[GetRequest | tuple[Scope, str]]) -> list[Any]:
-        """Return the values of many keys in one consistent read, None where absent.
-
-        An item that cannot be read has its `StateError` in its place.
-        """
-        return [
-            found.value if isinstance(found, StateValue) else found
-            for found in self._listing.get_many(requests)
-        ]
-
-    def list_keys(
-        self,
-        scope: Scope,
-        *,
-        prefix: str = "",
-        after: str | None = None,
-        limit: int | None = None,
-        reverse: bool = False,
-        as_of: int | datetime | None = None,
-    ) -> list[str]:
-        """Return the keys of a scope in order of their UTF-8 bytes.
-
-        Args:
-            scope: The scope; never the steps of a workflow.
-            prefix: Only keys that start with it.
-            after: Only keys behind this one (before it, if `reverse`): the next page.
-            limit: At most so many.
-            reverse: Descending.
-            as_of: A revision or an aware datetime.
-        """
-        return list(self._listing.keys(scope, prefix, after, limit, reverse, as_of))
-
-    def scan(
-        self,
-        scope: Scope,
-        *,
-        prefix: str = "",
-        after: str | None = None,
-        limit: int | None = None,
-        reverse: bool = False,
-        as_of: int | datetime | None = None,
-    ) -> Iterator[tuple[str, StateValue]]:
-        """Yield ``(key, StateValue)`` pairs in order, all as of the first page's moment.
-
-        Args: As `list_keys`.
-        """
-        return self._listing.values(scope, prefix, after, limit, reverse, as_of)
-
-    def count(self, scope: Scope, *, prefix: str = "", as_of: int | datetime | None = None) -> int:
-        """Count the keys of a scope."""
-        return self._listing.count(scope, prefix, as_of)
-
     # --- scopes ---------------------------------------------------------------------------
 
     def scope(self, scope: Scope) -> ScopeView:
         """Return one scope as a `MutableMapping`."""
         return ScopeView(self, self._address.scope(scope))
-
-    def scopes(
-        self, kind: ScopeKind | None = None, *, within: Scope | None = None
-    ) -> list[StateScope]:
-        """Return the scopes that hold a key; of one kind, or the steps within a workflow."""
-        inside = None if within is None else self._address.scope(within)
-        return list(self._listing.scopes(kind, inside))
-
-    def scope_exists(self, scope: Scope) -> bool:
-        """Say whether a scope holds a key."""
-        return self._listing.exists(scope)
 
     def copy_scope(
         self,
@@ -446,73 +283,7 @@ class StateManager:
                 time.sleep(backoff(attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    @contextmanager
-    def snapshot(self, *, as_of: int | datetime | None = None) -> Iterator[Snapshot]:
-        """Show the whole store as of one revision: now, or `as_of`. Reads only, no conflicts."""
-        reader = self._kernel.reader
-        with self._kernel.engine.read() as view:
-            moment = reader.now(view) if as_of is None else reader.moment(view, as_of)
-        with self._kernel.pins.hold(moment.revision):
-            yield Snapshot(self._kernel, self._address, self._listing, moment)
-
     # --- the past -------------------------------------------------------------------------
-
-    def history(
-        self, scope: Scope, key: str, *, newest_first: bool = True, limit: int | None = None
-    ) -> Iterator[Change]:
-        """Yield the versions of a key that retention has kept, deletes included, with values."""
-        place = self._address.place(self._address.owner(scope), key)
-        found = self._kernel.reader.history(place, newest_first=newest_first, limit=limit)
-        return map(history.version_change, found)
-
-    def changes(
-        self,
-        since: int = 0,
-        *,
-        until: int | None = None,
-        scope: Scope | None = None,
-        prefix: str = "",
-        limit: int | None = None,
-        values: bool = True,
-    ) -> Iterator[Change]:
-        """Yield what was committed after revision `since`, in order.
-
-        Args:
-            since: Everything behind this revision; 0 for all.
-            until: Nothing behind this one.
-            scope, prefix: Only keys of this scope, with this prefix.
-            limit: At most so many.
-            values: Read the values too.
-
-        Raises:
-            HorizonError: The journal no longer reaches back to `since`.
-        """
-        start, stop = self._listing.reach(scope, prefix)
-        return history.changes(
-            self._kernel,
-            since=since,
-            until=until,
-            start=start,
-            stop=stop,
-            limit=limit,
-            values=values,
-        )
-
-    def diff(
-        self,
-        before: int | datetime,
-        after: int | datetime | None = None,
-        *,
-        scope: Scope | None = None,
-        prefix: str = "",
-    ) -> Iterator[Difference]:
-        """Yield the keys that differ between two moments; `after` is now by default.
-
-        Raises:
-            HorizonError: The journal no longer reaches back to `before`.
-        """
-        start, stop = self._listing.reach(scope, prefix)
-        return history.differences(self._kernel, before, after, start, stop)
 
     def rewind(
         self,
@@ -533,41 +304,44 @@ class StateManager:
 
     # --- the store itself -----------------------------------------------------------------
 
-    def find_commit(self, commit_id: bytes | str, *, since: int = 0) -> int | None:
-        """Return the revision of a commit, or None if it did not happen.
-
-        The way to resolve an `OutcomeUnknownError`. It waits for a commit still in flight.
-
-        Args:
-            commit_id: 16 bytes or their hex, as the error carries it.
-            since: A revision known before the attempt; the search begins there.
-        """
-        raw = bytes.fromhex(commit_id) if isinstance(commit_id, str) else commit_id
-        return self._kernel.find_commit(raw, since)
-
     def sweep(self) -> int:
         """Remove expired keys now instead of in the background; return how many."""
         return self._kernel.sweep()
 
-    def close(self) -> None:
-        """Finish what is queued and close the store. Closing twice is no error."""
-        self._kernel.close()
+    def set_retention(self, policies: Sequence[HistoryPolicy]) -> None:
+        """Store how much history is kept; every later `compact` without policies obeys it."""
+        store_policies(self._kernel, policies)
 
-    def __enter__(self) -> StateManager:
-        return self
+    def compact(
+        self, policies: Sequence[HistoryPolicy] | None = None, *, train: bool = False
+    ) -> CompactReport:
+        """Trim the past that policies give up, and return space to the disk.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        Current values never depend on what is trimmed. Reading what has been trimmed is a
+        `HorizonError`, never "absent". Without any policy, no history goes.
 
-    def __repr__(self) -> str:
-        kernel = self._kernel
-        state = "closed" if kernel.closed else "open"
-        return f"<StateManager {kernel.engine.traits.name} tenant={self.tenant!r} {state}>"
+        Args:
+            policies: How much to keep; by default the stored policies.
+            train: Train a compression dictionary on small values first, and use it from now on.
+        """
+        if train:
+            train_dictionary(self._kernel)
+        return compact(self._kernel, self.retention() if policies is None else policies)
+
+    def import_lines(
+        self, lines: Iterable[str], *, overwrite: bool = False, **options: Unpack[WriteOptions]
+    ) -> int:
+        """Store what `export_lines` wrote; return how many keys. One commit, all or nothing.
+
+        Revisions, versions and times are this store's own; values, classes and expiry are kept.
+
+        Args:
+            lines: The lines.
+            overwrite: Replace keys that exist; otherwise one that exists is a conflict.
+            **options: See `WriteOptions`.
+        """
+        items = list(parse_lines(lines))
+        return self._run(self._writer.load(items, overwrite, options))
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -601,21 +375,3 @@ class StateManager:
         if not tx.core.writes:
             return None
         return tx.core.intent(self._writer.intent([], None, None, options))
-
-    def _ephemeral(self, place: bytes) -> StateValue | None:
-        kernel = self._kernel
-        entry = kernel.ephemeral.get(place, kernel.clock.now_ns())
-        if entry is None:
-            return None
-        prepared = entry.prepared
-        payload = kernel.payloads.unpack(
-            place, prepared.encoding, prepared.payload, prepared.size
-        )
-        return ephemeral_value(entry, payload)
-
-    def _state_value(self, place: bytes) -> StateValue | None:
-        found = self._kernel.reader.current(place)
-        return None if found is None else state_value(found)
-
-    def _typed(self, found: StateValue, kind: Any, scope: Scope, key: str) -> Any:
-        return as_type(found.value, kind, f"{scope}/{key}")

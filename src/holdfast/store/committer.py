@@ -99,6 +99,6 @@ class Committer:
         self.degraded = None
         for intent, outcome in zip(group, outcomes, strict=True):
             intent.revision, intent.results = outcome.revision, outcome.results
-            intent.error = outcome.error
+            intent.error, intent.repeated = outcome.error, outcome.repeated
         if self._committed is not None and places:
             self._committed(places)

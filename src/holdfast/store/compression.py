@@ -40,7 +40,6 @@ class Compressor:
             if dictionary
             else None
         )
-        self.dictionary_id = self._dictionary.dict_id() if self._dictionary else 0
 
     def compress(self, payload: bytes) -> bytes | None:
         """Return a frame of `payload`, or None where it would not save a tenth."""

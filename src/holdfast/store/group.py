@@ -43,12 +43,20 @@ _from_bytes = int.from_bytes
 class Outcome:
     """What became of one intent: a revision and results, or an error."""
 
-    __slots__ = ("error", "results", "revision")
+    __slots__ = ("error", "repeated", "results", "revision")
 
-    def __init__(self, revision: int, results: list[Any], error: StateError | None = None) -> None:
+    def __init__(
+        self,
+        revision: int,
+        results: list[Any],
+        error: StateError | None = None,
+        *,
+        repeated: bool = False,
+    ) -> None:
         self.revision = revision
         self.results = results
         self.error = error
+        self.repeated = repeated
 
 
 class GroupBuilder:
@@ -110,7 +118,8 @@ class GroupBuilder:
         if intent.given:
             known = self._row(layout.commit_key(intent.commit_id))
             if known is not None:
-                return Outcome(_from_bytes(known[:8]), [True] * len(intent.ops))
+                done = [True] * len(intent.ops)
+                return Outcome(_from_bytes(known[:8]), done, repeated=True)
         if intent.reads:
             self._check_reads(intent.reads)
         if intent.ranges:

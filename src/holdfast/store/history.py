@@ -76,6 +76,10 @@ def changes(
     Raises:
         HorizonError: The journal no longer reaches back to `since`.
     """
+    for name, number in (("since", since), ("until", until), ("limit", limit)):
+        if name == "since" or number is not None:
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise InvalidArgumentError(f"{name} must be an integer of 0 or more")
     left = limit
     with kernel.pins.hold(since) as pin:
         while left is None or left > 0:

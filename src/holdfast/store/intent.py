@@ -122,6 +122,7 @@ class Intent:
         loose: Operations fail one by one, each with its error as its result.
         commit_id: 16 bytes; `given` says that the caller chose it, which makes it idempotent.
         revision, results: The outcome: the commit's revision and one result per operation.
+        repeated: A commit under the given id had happened before; nothing was done again.
         error: Why it failed, or None.
     """
 
@@ -138,6 +139,7 @@ class Intent:
         "priority",
         "ranges",
         "reads",
+        "repeated",
         "results",
         "revision",
         "since",
@@ -157,6 +159,7 @@ class Intent:
         self.commit_id = b""
         self.given = False
         self.loose = False
+        self.repeated = False
         self.actor: str | None = None
         self.correlation: str | None = None
         self.cause: str | None = None

@@ -16,7 +16,7 @@ import msgspec
 
 from holdfast.clock import Clock, SystemClock
 from holdfast.engines.base import Batch, Durability, Engine, View
-from holdfast.errors import FormatVersionError, NotAStoreError, ReadOnlyError, StateError
+from holdfast.errors import ConfigurationError, FormatVersionError, NotAStoreError, ReadOnlyError, StateError
 from holdfast.keys import after
 from holdfast.store import intent as wanted
 from holdfast.store import layout
@@ -24,7 +24,7 @@ from holdfast.store.committer import Committer
 from holdfast.store.ephemeral import Ephemeral
 from holdfast.store.expiry import Sweeper
 from holdfast.store.intent import Intent, Op
-from holdfast.store.journal import header_at, parse_head, read_head
+from holdfast.store.journal import header_at, journal_horizon, parse_head, read_head
 from holdfast.store.lane import Lane
 from holdfast.store.payload import Payloads
 from holdfast.store.pins import Pins
@@ -56,6 +56,17 @@ class StoreSettings:
     chain_key: bytes | None = None
     read_only: bool = False
     create: bool = True
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "compression_level": (1, 19),
+            "max_value_bytes": (1, 1 << 31),
+            "max_commit_changes": (1, 10_000_000),
+            "sweep_every": (0, 10**9),
+        }
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:
+                raise ConfigurationError(f"{name} must be from {low} to {high}")
 
     def __repr__(self) -> str:
         return f"StoreSettings(compression={self.compression}, read_only={self.read_only})"
@@ -220,7 +231,7 @@ class Kernel:
             nonlocal found
             row = view.get(layout.commit_key(commit_id))
             found = int.from_bytes(row[:8]) if row is not None else None
-            revision = since
+            revision = max(since, journal_horizon(view)[0])
             head = read_head(view).revision
             while found is None and revision < head:
                 header = header_at(view, revision + 1)

@@ -93,6 +93,8 @@ class Listing:
                 raise InvalidArgumentError("only a workflow has scopes within it: its steps")
             start += bytes((ScopeKind.STEP,)) + within.packed[1:]
         elif kind is not None:
+            if kind not in set(ScopeKind):
+                raise InvalidArgumentError("kind must be a ScopeKind")
             start += bytes((kind,))
         stop = after(start)
         now = self._kernel.clock.now_ns()
@@ -125,6 +127,8 @@ class Listing:
         for at, request in enumerate(requests):
             if isinstance(request, GetRequest):
                 request = (request.scope, request.key)
+            elif not isinstance(request, tuple) or len(request) != 2:
+                raise InvalidArgumentError("a request is a GetRequest or a pair of scope and key")
             out.append(None)
             try:
                 place = address.place(address.owner(request[0]), request[1])

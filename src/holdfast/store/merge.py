@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from holdfast.errors import WrongTypeError
+from holdfast.errors import LimitExceededError, WrongTypeError
+from holdfast.store.codec import MAX_DEPTH
 from holdfast.store.value import MISSING
 
 Number = TypeVar("Number", int, float, Decimal)
@@ -44,14 +45,20 @@ def appended(old: Any, items: list[Any]) -> list[Any]:
     return [*old, *items]
 
 
-def merge_patched(target: Any, patch: Any) -> Any:
-    """Apply a JSON merge patch (RFC 7396): None removes a member, dicts merge, the rest replaces."""
+def merge_patched(target: Any, patch: Any, depth: int = 0) -> Any:
+    """Apply a JSON merge patch (RFC 7396): None removes a member, dicts merge, others replace.
+
+    Raises:
+        LimitExceededError: The patch nests deeper than a value may.
+    """
     if not isinstance(patch, dict):
         return patch
+    if depth >= MAX_DEPTH:
+        raise LimitExceededError(f"the patch nests deeper than {MAX_DEPTH} levels", limit=MAX_DEPTH)
     merged = dict(target) if isinstance(target, dict) else {}
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = merge_patched(merged.get(name), value)
+            merged[name] = merge_patched(merged.get(name), value, depth + 1)
     return merged

@@ -50,10 +50,12 @@ class Payloads:
         self._dictionaries: dict[int, Compressor] = {}
         self._load_dictionary = load_dictionary
         self.dictionary: Compressor | None = None
+        self._dictionary_id = 0
 
     def use_dictionary(self, dictionary_id: int) -> None:
         """Compress small payloads with the store's dictionary of that id from now on."""
         self.dictionary = self._dictionary(dictionary_id, "dictionary")
+        self._dictionary_id = dictionary_id
 
     def prepare(self, value: Any) -> Prepared:
         """Encode and compress `value`.
@@ -74,7 +76,7 @@ class Payloads:
             elif self.dictionary is not None and size >= 64:
                 frame = self.dictionary.compress_small(payload)
                 if frame is not None:
-                    packed = self.dictionary.dictionary_id.to_bytes(4) + frame
+                    packed = self._dictionary_id.to_bytes(4) + frame
                     return Prepared(record.MSGPACK | record.ZSTD_DICTIONARY, packed, size)
         return Prepared(_PLAIN, payload, size)
 

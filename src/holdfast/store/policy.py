@@ -79,6 +79,11 @@ class Policies:
     """Finds the policy of a scope: the most specific pattern that sets the thing asked for."""
 
     def __init__(self, policies: Sequence[ScopePolicy]) -> None:
+        for policy in policies:
+            if not isinstance(policy, ScopePolicy):
+                raise ConfigurationError(
+                    f"policies are ScopePolicy objects, not {type(policy).__name__}"
+                )
         rules = [(ScopePattern.parse(p.scopes), p) for p in policies]
         self._rules = sorted(rules, key=lambda rule: rule[0].rank, reverse=True)
 

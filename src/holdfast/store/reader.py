@@ -244,6 +244,8 @@ class Reader:
 
         A live record whose version row compaction has dropped is yielded from the data space.
         """
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise InvalidArgumentError("limit must be an integer of 0 or more, or None")
         left = limit
         low, high = 0, (1 << 63) - 1
         with self.engine.read() as view:

@@ -9,7 +9,7 @@ a delta. ``docs/format.md`` is normative; this module is its only reader and wri
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from xxhash import xxh3_128_digest
 
@@ -239,9 +239,33 @@ def simple_payload(place: bytes, raw: bytes) -> bytes:
     return raw[_FIXED_SIZE:-SUM_SIZE]
 
 
-def expiry_of(raw: bytes) -> int:
-    """Return the expiry time of stored bytes without checking them; 0 for never."""
-    return int(_U64.unpack_from(raw, _FIXED_SIZE)[0]) if raw[3] & EXPIRES else 0
+class Peek(NamedTuple):
+    """A record's fixed fields, unchecked: for walks that only need to know what a row is."""
+
+    format: int
+    kind: int
+    encoding: int
+    flags: int
+    state_class: int
+    run: int
+    reserved: int
+    revision: int
+    previous: int
+    version: int
+    created_ns: int
+    updated_ns: int
+    size: int
+
+
+def peek(raw: bytes) -> Peek:
+    """Return the fixed fields of stored bytes without checking them.
+
+    Raises:
+        CorruptionError: They are too short to be a record.
+    """
+    if len(raw) < _FIXED_SIZE + SUM_SIZE:
+        raise CorruptionError("a record is too short")
+    return Peek._make(_unpack(raw))
 
 
 def describe(place: bytes) -> str:

@@ -165,28 +165,23 @@ class Writer:
         self, scope: StateScope | str, key: str, by: Any, options: WriteOptions
     ) -> Steps[Any]:
         """Add to a number; the result is the new number."""
-        return self._transform(scope, key, lambda old: _twice(incremented(old, by)), options)
+        return self._transform(scope, key, lambda old: incremented(old, by), _same, options)
 
     def append(
         self, scope: StateScope | str, key: str, items: list[Any], options: WriteOptions
     ) -> Steps[int]:
         """Append to a list; the result is its new length."""
-
-        def change(old: Any) -> tuple[Any, int]:
-            new = appended(old, items)
-            return new, len(new)
-
-        return self._transform(scope, key, change, options)
+        return self._transform(scope, key, lambda old: appended(old, items), len, options)
 
     def merge_patch(
         self, scope: StateScope | str, key: str, patch: Any, options: WriteOptions
     ) -> Steps[Any]:
         """Apply a JSON merge patch; the result is the new value."""
 
-        def change(old: Any) -> tuple[Any, Any]:
-            return _twice(merge_patched(None if old is MISSING else old, patch))
+        def change(old: Any) -> Any:
+            return merge_patched(None if old is MISSING else old, patch)
 
-        return self._transform(scope, key, change, options)
+        return self._transform(scope, key, change, _same, options)
 
     def update(
         self,
@@ -198,34 +193,38 @@ class Writer:
     ) -> Steps[Any]:
         """Replace the value by ``fn(value)``, again while others interfere."""
 
-        def change(old: Any) -> tuple[Any, Any]:
-            return _twice(fn(default if old is MISSING else old))
+        def change(old: Any) -> Any:
+            return fn(default if old is MISSING else old)
 
         scope = self._address.scope(scope)
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
         if self._is_ephemeral(place, scope):
-            return self._transform_ephemeral(place, change)
-        return self._optimistic(scope, owner, place, change, options)
+            return self._transform_ephemeral(place, change, _same)
+        return self._optimistic(scope, owner, place, change, _same, options)
 
     def _transform(
         self,
         scope: StateScope | str,
         key: str,
-        change: Callable[[Any], tuple[Any, T]],
+        change: Callable[[Any], Any],
+        told: Callable[[Any], T],
         options: WriteOptions,
     ) -> Steps[T]:
-        """Run `change` on the value inside the lane, or outside it where the value is large."""
+        """Run `change` on the value inside the lane, or outside it where the value is large.
+
+        The caller is `told` something about the new value.
+        """
         scope = self._address.scope(scope)
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
         if self._is_ephemeral(place, scope):
-            return (yield from self._transform_ephemeral(place, change))
+            return (yield from self._transform_ephemeral(place, change, told))
         payloads = self._kernel.payloads
 
         def transform(old: Any) -> tuple[Prepared, T]:
-            new, result = change(old)
-            return payloads.prepare(new), result
+            new = change(old)
+            return payloads.prepare(new), told(new)
 
         op = self._transform_op(scope, owner, place)
         op.transform, op.limit = transform, LANE_LIMIT
@@ -233,7 +232,9 @@ class Writer:
         try:
             yield intent
         except TooLargeForLaneError:
-            return (yield from self._optimistic(scope, owner, place, change, options))
+            return (yield from self._optimistic(scope, owner, place, change, told, options))
+        if intent.repeated:
+            return told(self._recall(place, intent.revision))
         result: T = intent.results[0]
         return result
 
@@ -242,13 +243,14 @@ class Writer:
         scope: StateScope,
         owner: bytes,
         place: bytes,
-        change: Callable[[Any], tuple[Any, T]],
+        change: Callable[[Any], Any],
+        told: Callable[[Any], T],
         options: WriteOptions,
     ) -> Steps[T]:
         kernel = self._kernel
         for _ in attempts():
             old = kernel.reader.current(place)
-            new, result = change(MISSING if old is None else decode(old.payload))
+            new = change(MISSING if old is None else decode(old.payload))
             prepared = kernel.payloads.prepare(new)
             op = self._transform_op(scope, owner, place)
             op.kind, op.prepared = wanted.SET, prepared
@@ -256,12 +258,18 @@ class Writer:
             if old is not None:
                 op.schema_version = old.record.schema_version
                 kernel.payloads.add_delta(place, prepared, old.record)
+            intent = self.intent([op], scope, None, options)
             try:
-                yield self.intent([op], scope, None, options)
+                yield intent
             except ConflictError:
                 continue
-            return result
+            return told(self._recall(place, intent.revision) if intent.repeated else new)
         raise exhausted(place)
+
+    def _recall(self, place: bytes, revision: int) -> Any:
+        """Return the value that an earlier commit under the same commit id left behind."""
+        found = self._kernel.reader.at(place, revision)
+        return None if found is None else decode(found.payload)
 
     def _transform_op(self, scope: StateScope, owner: bytes, place: bytes) -> Op:
         op = Op(wanted.TRANSFORM, owner, place)
@@ -455,7 +463,7 @@ class Writer:
             return True
 
     def _transform_ephemeral(
-        self, place: bytes, change: Callable[[Any], tuple[Any, T]]
+        self, place: bytes, change: Callable[[Any], Any], told: Callable[[Any], T]
     ) -> Steps[T]:
         kernel = self._kernel
         with self._ephemeral.lock:
@@ -471,14 +479,14 @@ class Writer:
                         place, prepared.encoding, prepared.payload, prepared.size
                     )
                 )
-            new, result = change(old)
+            new = change(old)
             self._ephemeral.put(place, kernel.payloads.prepare(new), now, None)
-        return result
+        return told(new)
         yield  # a generator like the others, though it needs no commit
 
 
-def _twice(value: T) -> tuple[T, T]:
-    return value, value
+def _same(value: T) -> T:
+    return value
 
 
 def _deadline(op: Op, now_ns: int) -> int:
@@ -565,7 +573,7 @@ def annotate(intent: Intent, options: WriteOptions) -> None:
     commit_id = options.get("commit_id")
     if commit_id is not None:
         if not isinstance(commit_id, bytes) or len(commit_id) != 16:
-            raise InvalidArgumentError("commit_id must be 16 bytes", hint="for example uuid4().bytes")
+            raise InvalidArgumentError("commit_id must be 16 bytes", hint="say uuid4().bytes")
         intent.commit_id, intent.given = commit_id, True
     intent.actor = short_text(options.get("actor"), "actor")
     intent.correlation = short_text(options.get("correlation"), "correlation")

@@ -1,0 +1,350 @@
+"""`StateReader`: the verbs that only read. `StateManager` adds the ones that write.
+
+A function that takes a `StateReader` says that it changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from holdfast.store import history, lines, status
+from holdfast.store.address import Addressing
+from holdfast.store.codec import decode
+from holdfast.store.compact import stored_policies
+from holdfast.store.kernel import Kernel
+from holdfast.store.listing import Listing
+from holdfast.store.policy import Policies, ScopePolicy
+from holdfast.store.reader import ephemeral_value, state_value
+from holdfast.store.retention import HistoryPolicy
+from holdfast.store.scope import ScopeKind, StateScope
+from holdfast.store.status import Health
+from holdfast.store.typed import as_type
+from holdfast.store.value import Change, Difference, GetRequest, StateValue
+from holdfast.store.verify import Problem, verify
+from holdfast.transaction import Snapshot
+
+T = TypeVar("T")
+D = TypeVar("D")
+Scope = StateScope | str
+
+
+class StateReader:
+    """The reading verbs of a store, open for one tenant; safe for many threads.
+
+    Every verb that takes a scope takes a `StateScope` or its text. Values returned are the
+    caller's own.
+    """
+
+    def __init__(
+        self, kernel: Kernel, *, tenant: str = "", policies: Sequence[ScopePolicy] = ()
+    ) -> None:
+        self._kernel = kernel
+        self._address = Addressing(tenant, kernel.key_limit)
+        self._policies = Policies(policies)
+        self._listing = Listing(kernel, self._address)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that this manager can see; empty for none."""
+        return self._address.tenant_name
+
+    @property
+    def revision(self) -> int:
+        """The store's last revision."""
+        return self._kernel.head_revision()
+
+    @overload
+    def get(
+        self, scope: Scope, key: str, default: Any = None, *, as_of: int | datetime | None = None
+    ) -> Any: ...
+
+    @overload
+    def get(
+        self, scope: Scope, key: str, *, type: type[T], as_of: int | datetime | None = None
+    ) -> T | None: ...
+
+    @overload
+    def get(
+        self,
+        scope: Scope,
+        key: str,
+        default: D,
+        *,
+        type: type[T],
+        as_of: int | datetime | None = None,
+    ) -> T | D: ...
+
+    def get(
+        self,
+        scope: Scope,
+        key: str,
+        default: Any = None,
+        *,
+        type: Any = None,
+        as_of: int | datetime | None = None,
+    ) -> Any:
+        """Return the value of a key, or `default` where there is none.
+
+        Args:
+            scope: The scope.
+            key: The key.
+            default: What to return for an absent or expired key.
+            type: Convert to this msgspec Struct, dataclass, pydantic model or generic type.
+            as_of: A revision, or an aware datetime, to read the past.
+
+        Raises:
+            WrongTypeError: The value does not fit `type`.
+            HorizonError: That part of the past has been trimmed.
+            CorruptionError: What is stored is damaged.
+        """
+        address = self._address
+        place = address.place(address.owner(scope), key)
+        if as_of is not None:
+            found = self._kernel.reader.at(place, as_of)
+            value = default if found is None else decode(found.payload)
+            missing = found is None
+        else:
+            if self._kernel.ephemeral.entries:
+                entry = self._ephemeral(place)
+                if entry is not None:
+                    return entry.value if type is None else self._typed(entry, type, scope, key)
+            value = self._kernel.reader.value(place, default)
+            if type is None:
+                return value
+            missing = value is default
+        if type is None or missing:
+            return value
+        return as_type(value, type, f"{scope}/{key}")
+
+    def get_with_metadata(
+        self, scope: Scope, key: str, *, as_of: int | datetime | None = None
+    ) -> StateValue | None:
+        """Return the value with its metadata, or None."""
+        place = self._address.place(self._address.owner(scope), key)
+        if as_of is not None:
+            found = self._kernel.reader.at(place, as_of)
+            return None if found is None else state_value(found)
+        return self._ephemeral(place) or self._state_value(place)
+
+    def exists(self, scope: Scope, key: str) -> bool:
+        """Say whether the key is there."""
+        return self.get_with_metadata(scope, key) is not None
+
+    def get_batch(self, requests: Iterable[GetRequest | tuple[Scope, str]]) -> list[Any]:
+        """Return the values of many keys in one consistent read, None where absent.
+
+        An item that cannot be read has its `StateError` in its place.
+        """
+        return [
+            found.value if isinstance(found, StateValue) else found
+            for found in self._listing.get_many(requests)
+        ]
+
+    def list_keys(
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        as_of: int | datetime | None = None,
+    ) -> list[str]:
+        """Return the keys of a scope in order of their UTF-8 bytes.
+
+        Args:
+            scope: The scope; never the steps of a workflow.
+            prefix: Only keys that start with it.
+            after: Only keys behind this one (before it, if `reverse`): the next page.
+            limit: At most so many.
+            reverse: Descending.
+            as_of: A revision or an aware datetime.
+        """
+        return list(self._listing.keys(scope, prefix, after, limit, reverse, as_of))
+
+    def scan(
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        as_of: int | datetime | None = None,
+    ) -> Iterator[tuple[str, StateValue]]:
+        """Yield ``(key, StateValue)`` pairs in order, all as of the first page's moment.
+
+        Args: As `list_keys`.
+        """
+        return self._listing.values(scope, prefix, after, limit, reverse, as_of)
+
+    def count(self, scope: Scope, *, prefix: str = "", as_of: int | datetime | None = None) -> int:
+        """Count the keys of a scope."""
+        return self._listing.count(scope, prefix, as_of)
+
+    def scopes(
+        self, kind: ScopeKind | None = None, *, within: Scope | None = None
+    ) -> list[StateScope]:
+        """Return the scopes that hold a key; of one kind, or the steps within a workflow."""
+        inside = None if within is None else self._address.scope(within)
+        return list(self._listing.scopes(kind, inside))
+
+    def scope_exists(self, scope: Scope) -> bool:
+        """Say whether a scope holds a key."""
+        return self._listing.exists(scope)
+
+    @contextmanager
+    def snapshot(self, *, as_of: int | datetime | None = None) -> Iterator[Snapshot]:
+        """Show the whole store as of one revision: now, or `as_of`. Reads only, no conflicts."""
+        reader = self._kernel.reader
+        with self._kernel.engine.read() as view:
+            moment = reader.now(view) if as_of is None else reader.moment(view, as_of)
+        with self._kernel.pins.hold(moment.revision):
+            yield Snapshot(self._kernel, self._address, self._listing, moment)
+
+    def history(
+        self, scope: Scope, key: str, *, newest_first: bool = True, limit: int | None = None
+    ) -> Iterator[Change]:
+        """Yield the versions of a key that retention has kept, deletes included, with values."""
+        place = self._address.place(self._address.owner(scope), key)
+        found = self._kernel.reader.history(place, newest_first=newest_first, limit=limit)
+        return map(history.version_change, found)
+
+    def changes(
+        self,
+        since: int = 0,
+        *,
+        until: int | None = None,
+        scope: Scope | None = None,
+        prefix: str = "",
+        limit: int | None = None,
+        values: bool = True,
+    ) -> Iterator[Change]:
+        """Yield what was committed after revision `since`, in order.
+
+        Args:
+            since: Everything behind this revision; 0 for all.
+            until: Nothing behind this one.
+            scope, prefix: Only keys of this scope, with this prefix.
+            limit: At most so many.
+            values: Read the values too.
+
+        Raises:
+            HorizonError: The journal no longer reaches back to `since`.
+        """
+        start, stop = self._listing.reach(scope, prefix)
+        return history.changes(
+            self._kernel,
+            since=since,
+            until=until,
+            start=start,
+            stop=stop,
+            limit=limit,
+            values=values,
+        )
+
+    def diff(
+        self,
+        before: int | datetime,
+        after: int | datetime | None = None,
+        *,
+        scope: Scope | None = None,
+        prefix: str = "",
+    ) -> Iterator[Difference]:
+        """Yield the keys that differ between two moments; `after` is now by default.
+
+        Raises:
+            HorizonError: The journal no longer reaches back to `before`.
+        """
+        start, stop = self._listing.reach(scope, prefix)
+        return history.differences(self._kernel, before, after, start, stop)
+
+    # --- the store itself -----------------------------------------------------------------
+
+    def info(self) -> dict[str, Any]:
+        """Return facts about the store, all of them JSON types; sizes in bytes."""
+        return {"tenant": self.tenant} | status.info(self._kernel)
+
+    def health(self) -> Health:
+        """Return the health of each component: ``"ok"``, ``"degraded"`` or ``"failed"``."""
+        return status.health(self._kernel)
+
+    def verify(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
+        """Walk everything that the store holds, of every tenant, and return what is wrong.
+
+        Checksums, keys, journal, chain, indexes, and the running digest, which notices a record
+        that vanished or an older one put back. An empty list means that the store is sound.
+
+        Args:
+            progress: Called with the number of rows checked so far.
+        """
+        return verify(self._kernel, progress)
+
+    def retention(self) -> list[HistoryPolicy]:
+        """Return the history policies stored in the store."""
+        return stored_policies(self._kernel)
+
+    def export_lines(self) -> Iterator[str]:
+        """Yield the tenant's current state as JSON Lines, lossless, as of one revision.
+
+        Ephemeral values are not included.
+        """
+        with self.snapshot() as snapshot:
+            yield lines.header_line(snapshot.revision, self._kernel.info.lineage.hex())
+            for scope in self.scopes():
+                for key, item in snapshot.scan(scope):
+                    yield lines.record_line(scope, key, item)
+
+    def find_commit(self, commit_id: bytes | str, *, since: int = 0) -> int | None:
+        """Return the revision of a commit, or None if it did not happen.
+
+        The way to resolve an `OutcomeUnknownError`. It waits for a commit still in flight.
+
+        Args:
+            commit_id: 16 bytes or their hex, as the error carries it.
+            since: A revision known before the attempt; the search begins there.
+        """
+        raw = bytes.fromhex(commit_id) if isinstance(commit_id, str) else commit_id
+        return self._kernel.find_commit(raw, since)
+
+    def close(self) -> None:
+        """Finish what is queued and close the store. Closing twice is no error."""
+        self._kernel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        kernel = self._kernel
+        state = "closed" if kernel.closed else "open"
+        return f"<{type(self).__name__} {kernel.engine.traits.name} tenant={self.tenant!r} {state}>"
+
+    def _ephemeral(self, place: bytes) -> StateValue | None:
+        kernel = self._kernel
+        entry = kernel.ephemeral.get(place, kernel.clock.now_ns())
+        if entry is None:
+            return None
+        prepared = entry.prepared
+        payload = kernel.payloads.unpack(
+            place, prepared.encoding, prepared.payload, prepared.size
+        )
+        return ephemeral_value(entry, payload)
+
+    def _state_value(self, place: bytes) -> StateValue | None:
+        found = self._kernel.reader.current(place)
+        return None if found is None else state_value(found)
+
+    def _typed(self, found: StateValue, kind: Any, scope: Scope, key: str) -> Any:
+        return as_type(found.value, kind, f"{scope}/{key}")

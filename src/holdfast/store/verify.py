@@ -1,0 +1,330 @@
+"""Verification: walks everything there is, and says by name what does not agree.
+
+Checked are every record's checksum, place and class of row; that data, versions, journal,
+directory and index rows agree; the journal's chain; and the running digest and count of all live
+records, which notice a record that vanished or an older one put back. Pages are read one by one,
+each on a consistent view, so a store can be verified while writers go on; what only the whole
+can show (digest and count) is summed as of one revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from holdfast.engines.base import View
+from holdfast.errors import CorruptionError, FormatVersionError, StateError
+from holdfast.keys import after
+from holdfast.store import layout, record
+from holdfast.store.journal import (
+    DIGEST_MODULUS,
+    Header,
+    chain_hash,
+    journal_horizon,
+    parse_header,
+    read_head,
+    row_digest,
+)
+from holdfast.store.kernel import Kernel
+from holdfast.store.past import (
+    Moment,
+    parse_version,
+    restore_version,
+    scan_at,
+    scope_horizon,
+)
+from holdfast.store.record import parse
+from holdfast.store.value import Operation
+
+_ROWS = 200
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that does not agree.
+
+    Attributes:
+        code: What kind, e.g. ``"record-checksum"``, ``"missing-version"``, ``"chain-broken"``.
+        where: Scope and key, a revision, or a row.
+        detail: What was found.
+    """
+
+    code: str
+    where: str
+    detail: str
+
+
+def verify(kernel: Kernel, progress: Progress | None = None) -> list[Problem]:
+    """Walk the whole store, of every tenant, and return the problems found; none: it is sound.
+
+    Args:
+        kernel: The store.
+        progress: Called with the number of rows checked so far.
+    """
+    return _Verification(kernel, progress).run()
+
+
+class _Verification:
+    def __init__(self, kernel: Kernel, progress: Progress | None) -> None:
+        self._kernel = kernel
+        self._progress = progress
+        self._rows = 0
+        self._problems: list[Problem] = []
+
+    def run(self) -> list[Problem]:
+        for walk in (
+            self._data,
+            self._directory,
+            self._journal,
+            self._versions,
+            self._expiry,
+            self._commits,
+            self._correlations,
+            self._totals,
+        ):
+            try:
+                walk()
+            except (CorruptionError, FormatVersionError) as error:
+                # The engine itself found damage; what lies behind it cannot be walked.
+                self._report("engine", error.__dict__.get("where") or walk.__name__, error.message)
+        return self._problems
+
+    def _report(self, code: str, where: str, detail: str) -> None:
+        self._problems.append(Problem(code, where, detail))
+
+    def _pages(self, start: bytes, stop: bytes) -> Iterator[tuple[View, list[tuple[bytes, bytes]]]]:
+        """Yield each page of a range of rows with the view that it was read from."""
+        while True:
+            with self._kernel.engine.read() as view:
+                rows = view.scan(start, stop, limit=_ROWS)
+                if rows:
+                    yield view, rows
+            self._rows += len(rows)
+            if self._progress is not None:
+                self._progress(self._rows)
+            if len(rows) < _ROWS:
+                return
+            start = rows[-1][0] + b"\0"
+
+    # --- walks ----------------------------------------------------------------------------
+
+    def _data(self) -> None:
+        """Every live record: sound, of the newest version, indexed, in a listed scope."""
+        for view, rows in self._pages(layout.DATA, after(layout.DATA)):
+            head = read_head(view)
+            owners: dict[bytes, bool] = {}
+            for key, raw in rows:
+                place = key[1:]
+                where = record.describe(place)
+                try:
+                    layout.split_place(place)
+                    found = parse(place, raw)
+                    self._kernel.payloads.restore(place, found)
+                except ValueError:
+                    self._report("bad-key", where, "the row's key is no place")
+                    continue
+                except StateError as error:
+                    self._report("record-checksum", where, error.message)
+                    continue
+                if found.kind != record.VALUE:
+                    self._report("record-kind", where, "a live record is no full copy")
+                    continue
+                if found.revision > head.revision:
+                    self._report("future-revision", where, f"revision {found.revision}")
+                self._check_newest(view, place, raw, found, head.trimmed)
+                if found.expires_ns:
+                    if view.get(layout.expiry_key(found.expires_ns, place)) is None:
+                        self._report("missing-expiry", where, "the expiry index lacks the key")
+                owner = layout.owner_of(place)
+                if owner not in owners:
+                    owners[owner] = view.get(layout.SCOPES + owner) is not None
+                    if not owners[owner]:
+                        self._report("missing-scope", where, "the scope directory lacks its scope")
+
+    def _check_newest(
+        self, view: View, place: bytes, raw: bytes, found: record.Record, trimmed: int
+    ) -> None:
+        where = record.describe(place)
+        newest = view.scan(
+            layout.VERSIONS + place,
+            layout.version_key(place, (1 << 63) - 1),
+            reverse=True,
+            limit=1,
+        )
+        if not newest or layout.version_parts(newest[0][0])[1] < found.revision:
+            if found.revision > trimmed or found.run:
+                self._report("missing-version", where, f"revision {found.revision} has no row")
+            return
+        key, row = newest[0]
+        revision = layout.version_parts(key)[1]
+        if revision > found.revision:
+            self._report(
+                "stale-record",
+                where,
+                f"the live record is of revision {found.revision}, the newest is {revision}",
+            )
+            return
+        try:
+            version = parse_version(key, row)
+        except CorruptionError:
+            return  # reported by the walk over versions
+        if (version.full_sum or version.checksum) != raw[-record.SUM_SIZE :]:
+            self._report("version-differs", where, f"revision {revision} holds another record")
+
+    def _directory(self) -> None:
+        """Every listed scope holds a record."""
+        for view, rows in self._pages(layout.SCOPES, after(layout.SCOPES)):
+            for key, _ in rows:
+                start = layout.DATA + key[1:]
+                if not view.scan(start, after(start), limit=1, keys_only=True):
+                    self._report("empty-scope", key[1:].hex(), "a listed scope holds no record")
+
+    def _journal(self) -> None:
+        """Every header: whole, chained, contiguous; its versions present and undisturbed."""
+        last: Header | None = None
+        expected = b""
+        key = self._kernel.settings.chain_key
+        checked = self._kernel.info.keyed == (key is not None)
+        for view, rows in self._pages(layout.JOURNAL, after(layout.JOURNAL)):
+            for row_key, row in rows:
+                where = f"journal/{layout.journal_revision(row_key)}"
+                try:
+                    header = parse_header(row_key, row)
+                except StateError as error:
+                    self._report("header-damaged", where, error.message)
+                    last = None
+                    continue
+                if last is None and not expected:
+                    horizon, expected = journal_horizon(view)
+                    if header.last <= horizon:
+                        expected = b""  # left over from a compaction that was interrupted
+                        continue
+                    if header.first != horizon + 1:
+                        self._report("journal-gap", where, f"nothing from {horizon + 1} on")
+                elif last is not None:
+                    if header.first != last.last + 1:
+                        self._report("journal-gap", where, f"nothing from {last.last + 1} on")
+                    if header.time_ns < last.time_ns:
+                        self._report("time-reversed", where, "older than the commit before")
+                if checked and expected and header.previous_hash != expected:
+                    self._report("chain-broken", where, "does not continue the header before")
+                self._check_changes(view, header)
+                last, expected = header, chain_hash(row, key)
+        with self._kernel.engine.read() as view:
+            head = read_head(view)
+            end = view.scan(layout.JOURNAL, after(layout.JOURNAL), reverse=True, limit=1)
+        revision = layout.journal_revision(end[0][0]) if end else journal_horizon(view)[0]
+        if head.revision != revision:
+            self._report("head-differs", "meta/head", f"{head.revision}, journal ends {revision}")
+        elif end and checked and chain_hash(end[0][1], key) != head.hash:
+            self._report("chain-broken", "meta/head", "the last header is not the one committed")
+
+    def _check_changes(self, view: View, header: Header) -> None:
+        for at, commit in enumerate(header.commits):
+            revision = header.first + at
+            if commit.given and view.get(layout.commit_key(commit.commit_id)) is None:
+                self._report("missing-commit-id", f"revision {revision}", "not indexed")
+            if commit.correlation is not None:
+                if view.get(layout.correlation_key(commit.correlation, revision)) is None:
+                    self._report("missing-correlation", f"revision {revision}", "not indexed")
+            for change in commit.changes:
+                if change.operation == Operation.TRIM:
+                    continue
+                row = view.get(layout.version_key(change.place, revision))
+                where = f"{record.describe(change.place)}@{revision}"
+                if row is None:
+                    self._check_trimmed(view, change.place, revision, where)
+                elif row_digest(row) != change.digest:
+                    self._report("version-edited", where, "not what the journal recorded")
+
+    def _check_trimmed(self, view: View, place: bytes, revision: int, where: str) -> None:
+        horizon = scope_horizon(view, layout.owner_of(place))
+        if revision > horizon:
+            self._report("missing-version", where, f"the scope's horizon is {horizon}")
+
+    def _versions(self) -> None:
+        """Every version row: sound, rebuildable, known to the journal."""
+        for view, rows in self._pages(layout.VERSIONS, after(layout.VERSIONS)):
+            head = read_head(view)
+            for key, row in rows:
+                place, revision = layout.version_parts(key)
+                where = f"{record.describe(place)}@{revision}"
+                try:
+                    found = parse_version(key, row)
+                    restore_version(view, self._kernel.payloads, place, found)
+                except StateError as error:
+                    self._report("version-damaged", where, error.message)
+                    continue
+                if revision > head.revision:
+                    self._report("future-revision", where, f"the head is at {head.revision}")
+
+    def _expiry(self) -> None:
+        """Every expiry row names a live record with that expiry."""
+        for view, rows in self._pages(layout.EXPIRY, after(layout.EXPIRY)):
+            for key, _ in rows:
+                time_ns, place = layout.expiry_parts(key)
+                raw = view.get(layout.DATA + place)
+                try:
+                    stale = raw is None or parse(place, raw).expires_ns != time_ns
+                except CorruptionError:
+                    continue
+                if stale:
+                    self._report("stale-expiry", record.describe(place), "no such expiry")
+
+    def _commits(self) -> None:
+        """Every indexed commit id names a commit that is there or trimmed."""
+        for view, rows in self._pages(layout.COMMITS, after(layout.COMMITS)):
+            head = read_head(view)
+            for key, row in rows:
+                if len(row) != 8 or not 0 < int.from_bytes(row) <= head.revision:
+                    self._report("stale-commit-id", key[3:].hex(), "names no commit")
+
+    def _correlations(self) -> None:
+        """Every correlation row names a commit that is there."""
+        for view, rows in self._pages(layout.CORRELATIONS, after(layout.CORRELATIONS)):
+            head = read_head(view)
+            horizon, _ = journal_horizon(view)
+            for key, _row in rows:
+                revision = int.from_bytes(key[-8:])
+                if not horizon < revision <= head.revision:
+                    self._report("stale-correlation", f"revision {revision}", "no such commit")
+
+    def _totals(self) -> None:
+        """The sum of all live records' checksums, and their number, are what the head says."""
+        with self._kernel.engine.read() as view:
+            head = read_head(view)
+        moment = Moment(head.revision, 0)  # time 0: nothing has expired, as the digest counts
+        digest = records = 0
+        start, stop = b"\x00", b"\xff"
+        with self._kernel.pins.hold(head.revision) as pin:
+            while True:
+                pin.renew()
+                with self._kernel.engine.read() as view:
+                    if read_head(view).revision == head.revision:
+                        rows = view.scan(layout.DATA + start, layout.DATA + stop, limit=_ROWS)
+                        sums = [raw[-record.SUM_SIZE :] for _, raw in rows]
+                        places = [key[1:] for key, _ in rows]
+                    else:
+                        page = scan_at(
+                            view,
+                            self._kernel.payloads,
+                            start,
+                            stop,
+                            moment,
+                            limit=_ROWS,
+                            keys_only=True,
+                        )
+                        sums = [found.checksum for found in page]
+                        places = [found.place for found in page]
+                digest += sum(int.from_bytes(item) for item in sums)
+                records += len(sums)
+                if len(sums) < _ROWS:
+                    break
+                start = places[-1] + b"\0"
+        if records != head.records:
+            self._report("count", "meta/head", f"{records} records, the head says {head.records}")
+        if digest % DIGEST_MODULUS != head.digest:
+            self._report("digest", "meta/head", "the live records are not those committed")
+
+
