@@ -354,9 +354,7 @@ class AsyncStateManager:
     # --- transactions ---------------------------------------------------------------------
 
     @asynccontextmanager
-    async def transaction(
-        self, **options: Unpack[WriteOptions]
-    ) -> AsyncIterator[StateTransaction]:
+    async def transaction(self, **options: Unpack[WriteOptions]) -> AsyncIterator[StateTransaction]:
         """See `StateManager.transaction`. The block may await; nothing is locked meanwhile.
 
         The transaction's own verbs are plain calls: they read inline and buffer writes.

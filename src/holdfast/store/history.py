@@ -285,4 +285,3 @@ def _all_at(
         if len(page) < PAGE:
             return found
         start = page[-1].place + b"\0"
-

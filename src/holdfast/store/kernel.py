@@ -16,7 +16,13 @@ import msgspec
 
 from holdfast.clock import Clock, SystemClock
 from holdfast.engines.base import Batch, Durability, Engine, View
-from holdfast.errors import ConfigurationError, FormatVersionError, NotAStoreError, ReadOnlyError, StateError
+from holdfast.errors import (
+    ConfigurationError,
+    FormatVersionError,
+    NotAStoreError,
+    ReadOnlyError,
+    StateError,
+)
 from holdfast.keys import after
 from holdfast.store import intent as wanted
 from holdfast.store import layout
@@ -105,9 +111,7 @@ class Kernel:
         NotAStoreError: The engine holds something else.
     """
 
-    def __init__(
-        self, engine: Engine, settings: StoreSettings, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, settings: StoreSettings, clock: Clock | None = None) -> None:
         self.engine = engine
         self.settings = settings
         self.clock: Clock = clock or SystemClock()

@@ -50,8 +50,7 @@ class ScopePattern:
         if self.kind is None:
             return True
         return self.kind is scope.kind and all(
-            mine is None or mine == theirs
-            for mine, theirs in zip(self.ids, scope.ids, strict=True)
+            mine is None or mine == theirs for mine, theirs in zip(self.ids, scope.ids, strict=True)
         )
 
     @property

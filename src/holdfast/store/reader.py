@@ -237,9 +237,7 @@ class Reader:
         rows = view.scan(begin, begin + (now_ns + 1).to_bytes(8), keys_only=True)
         return {layout.expiry_parts(key)[1] for key, _ in rows}
 
-    def history(
-        self, place: bytes, *, newest_first: bool, limit: int | None
-    ) -> Iterator[Found]:
+    def history(self, place: bytes, *, newest_first: bool, limit: int | None) -> Iterator[Found]:
         """Yield the versions of `place` that retention has kept, tombstones included.
 
         A live record whose version row compaction has dropped is yielded from the data space.
@@ -280,9 +278,7 @@ class Reader:
     def _versions(
         self, view: View, place: bytes, low: int, high: int, newest_first: bool
     ) -> list[Found]:
-        out = versions_of(
-            view, self.payloads, place, low, high, _FIRST_PAGE, newest=newest_first
-        )
+        out = versions_of(view, self.payloads, place, low, high, _FIRST_PAGE, newest=newest_first)
         if newest_first:
             out.reverse()
         return out

@@ -356,9 +356,7 @@ class Writer:
             yield self.intent(list(ops.values()), None, None, options)
         return len(items)
 
-    def _batch_item(
-        self, item: SetOperation, atomic: bool, options: WriteOptions
-    ) -> Intent | None:
+    def _batch_item(self, item: SetOperation, atomic: bool, options: WriteOptions) -> Intent | None:
         if not isinstance(item, SetOperation):
             raise InvalidArgumentError(
                 f"an item of a batch must be a SetOperation, not a {type(item).__name__}"
@@ -493,9 +491,7 @@ def _deadline(op: Op, now_ns: int) -> int:
     return now_ns + op.ttl_ns if op.ttl_ns is not None else op.expires_ns or 0
 
 
-def _condition(
-    if_revision: int | None, if_version: int | None, if_absent: bool
-) -> int | None:
+def _condition(if_revision: int | None, if_version: int | None, if_absent: bool) -> int | None:
     """Check preconditions; `if_absent` is the same as ``if_revision=0``."""
     if if_absent:
         if if_revision is not None or if_version is not None:
@@ -615,4 +611,3 @@ def exhausted(place: bytes) -> ConflictError:
         key=key,
         reason="exhausted",
     )
-
