@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import TracebackType
 
 import apsw
 
@@ -65,27 +66,40 @@ class Connections:
         if self.readers.closed:
             raise ClosedError(f"sqlite store {self._path} is closed")
 
-    @contextmanager
-    def reader(self) -> Iterator[Session]:
-        """Lend a session that reads; whatever transaction it is left in ends here."""
-        self.check()
+    def reader(self) -> Reading:
+        """Lend a session that reads; whatever transaction it is left in ends after it."""
+        return Reading(self, view=False)
+
+    def view(self) -> Reading:
+        """Lend a session inside a read transaction: a consistent view, as of now."""
+        return Reading(self, view=True)
+
+    def take(self) -> Session:
+        """Return a session for the caller's sole use.
+
+        Raises:
+            ClosedError: The store is closed.
+            ForkedError: This process was forked while the store was in use.
+            CorruptionError: A file read as one that cannot change has changed.
+        """
+        if self.forked or self.readers.closed:
+            self.check()
         if self._opening.immutable and self._opening.changed():
             raise CorruptionError(
                 f"{self._path} changed while it was open as a file that cannot change",
                 hint="open it again",
             )
-        session = self.readers.take()
+        return self.readers.take()
+
+    def give(self, session: Session) -> None:
+        """Take back what `take` returned, ending its transaction."""
+        if self.forked:
+            return
         try:
-            yield session
-        except StateError as error:
-            raise self.explain(error) from error.__cause__
-        finally:
-            if not self.forked:
-                try:
-                    session.end()
-                    self.readers.give(session)
-                except apsw.Error:
-                    self.readers.drop(session)
+            session.end()
+            self.readers.give(session)
+        except apsw.Error:
+            self.readers.drop(session)
 
     def explain(self, error: StateError) -> StateError:
         """Return `error`, or the fact that the store was closed if that is the reason for it."""
@@ -155,3 +169,37 @@ class Connections:
         """Never touch a session again, in a child forked while one was in use."""
         self.forked = True
         self.readers.idle.clear()
+
+
+class Reading:
+    """The loan of one session (a class, as generators cost microseconds on this path)."""
+
+    __slots__ = ("_connections", "_session", "_view")
+
+    _session: Session
+
+    def __init__(self, connections: Connections, *, view: bool) -> None:
+        self._connections, self._view = connections, view
+
+    def __enter__(self) -> Session:
+        connections = self._connections
+        session = self._session = connections.take()
+        if self._view:
+            try:
+                session.begin_read()
+            except BaseException as error:
+                connections.give(session)
+                if isinstance(error, StateError):
+                    raise connections.explain(error) from error.__cause__
+                raise
+        return session
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connections.give(self._session)
+        if isinstance(error, StateError) and self._connections.closed:
+            raise self._connections.explain(error) from error.__cause__

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,15 +106,14 @@ class SqliteEngine:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the committed values of `keys` in one consistent read."""
+        if len(keys) == 1:
+            return [self.get(keys[0])]
         with self.read() as view:
             return view.get_many(keys)
 
-    @contextmanager
-    def read(self) -> Iterator[View]:
+    def read(self) -> AbstractContextManager[View]:
         """Open a consistent view, as of now."""
-        with self._connections.reader() as session:
-            session.begin_read()
-            yield session
+        return self._connections.view()
 
     # --- writing ----------------------------------------------------------------------------
 
