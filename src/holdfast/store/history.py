@@ -284,4 +284,4 @@ def _all_at(
         found.update((item.place, item) for item in page)
         if len(page) < PAGE:
             return found
-        start = page[-1].place + b"\0"
+        start = layout.behind(page[-1].place)

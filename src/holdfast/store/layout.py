@@ -69,6 +69,15 @@ def split_place(place: bytes) -> tuple[str, StateScope, str]:
     return tenant, scope, key
 
 
+def behind(place: bytes) -> bytes:
+    """Return where a range of places begins that leaves out `place`.
+
+    ``place + b"\\0"`` would not do: in the space of versions the rows of `place` are behind it.
+    No other place starts with the bytes of `place`, so nothing else is left out.
+    """
+    return after(place)
+
+
 def scope_range(tenant: bytes, scope: StateScope, prefix: bytes = b"") -> tuple[bytes, bytes]:
     """Return the half-open range of the places of `scope` whose keys start with `prefix`."""
     start = tenant + scope.packed + prefix

@@ -166,7 +166,7 @@ class Listing:
             if reverse:
                 stop = min(stop, place)
             else:
-                start = max(start, place + b"\0")
+                start = max(start, layout.behind(place))
         return start, max(start, stop)
 
     def _scan(

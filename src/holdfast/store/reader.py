@@ -286,7 +286,7 @@ class Reader:
 
 def _rest(start: bytes, stop: bytes, last: bytes, reverse: bool) -> tuple[bytes, bytes]:
     """Return what remains of a range behind `last`."""
-    return (start, last) if reverse else (last + b"\0", stop)
+    return (start, last) if reverse else (layout.behind(last), stop)
 
 
 def state_value(found: Found) -> StateValue:

@@ -102,7 +102,7 @@ class WholeScopes:
             start, stop = self._address.range(scope)
         else:
             start = self._address.place(owner, key)
-            stop = start + b"\0"
+            stop = layout.behind(start)
         for attempt in attempts():
             ops = rewind_ops(self._kernel, owner, start, stop, to)
             if not ops:

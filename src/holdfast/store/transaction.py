@@ -115,7 +115,7 @@ class TransactionCore:
                 page, more = kernel.reader.page(view, position, stop, moment, PAGE)
             found += page
             if page:
-                position = page[-1].place + b"\0"
+                position = layout.behind(page[-1].place)
         for item in found:
             if item.record.expires_ns:  # time alone can take it away before the commit
                 self.reads.setdefault(item.place, item.record.revision)

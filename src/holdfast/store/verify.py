@@ -321,7 +321,7 @@ class _Verification:
                 records += len(sums)
                 if len(sums) < _ROWS:
                     break
-                start = places[-1] + b"\0"
+                start = layout.behind(places[-1])
         if records != head.records:
             self._report("count", "meta/head", f"{records} records, the head says {head.records}")
         if digest % DIGEST_MODULUS != head.digest:
