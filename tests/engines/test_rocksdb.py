@@ -102,6 +102,17 @@ def test_settings_come_from_the_url() -> None:
     )
 
 
+def test_settings_open_a_store(path: Path) -> None:
+    """Typed settings serve as a URL does."""
+    settings = RocksDBSettings(path, flush_every_ms=5, options={"set_max_background_jobs": 2})
+    engine = open_engine(settings)
+    put(engine, (b"a", b"1"))
+    engine.close()
+    reader = open_engine(settings, read_only=True)
+    assert reader.get(b"a") == b"1"
+    reader.close()
+
+
 def test_options_are_used(path: Path) -> None:
     """A store opened with every option works, and RocksDB wrote down what it was given."""
     options: dict[str, Any] = {

@@ -12,7 +12,9 @@ from holdfast.engines.rocksdb.settings import RocksDBSettings
 from holdfast.errors import CorruptionError, EngineError, NotAStoreError
 
 
-def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None = None) -> Engine:
+def open_engine(
+    target: EngineURL | RocksDBSettings, *, read_only: bool = False, clock: Clock | None = None
+) -> Engine:
     """Open the store in a directory, or make one there.
 
     One handle can write, over all processes. Readers (``read_only=True``) work beside it: they
@@ -20,7 +22,7 @@ def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None 
     acknowledged.
 
     Args:
-        url: The directory, and `RocksDBSettings` as options.
+        target: The settings, or a URL: the directory, and the settings as options.
         read_only: Refuse writes, and leave the store to another process's writer.
         clock: For the background flush, and for what a reader may lag.
 
@@ -31,7 +33,7 @@ def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None 
         BusyError: Another handle writes.
         CorruptionError: The store is damaged.
     """
-    settings = RocksDBSettings.from_url(url)
+    settings = target if isinstance(target, RocksDBSettings) else RocksDBSettings.from_url(target)
     cache = library.new_cache(settings.cache_capacity)
     options = library.build_options(settings, cache)
     path = settings.path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from holdfast.config import EngineURL, settings_from
 from holdfast.errors import ConfigurationError
@@ -32,6 +32,8 @@ class RocksDBSettings:
         options: More setters of `rocksdict.Options` by name, e.g.
             ``{"set_max_background_jobs": 4}``; in a URL ``opt.set_max_background_jobs=4``.
     """
+
+    scheme: ClassVar[str] = "rocksdb"
 
     path: Path
     max_open_files: int = 1000
@@ -88,8 +90,10 @@ class _Scalar:
     value: int | bool
 
 
-def _scalar(name: str, text: str) -> bool | int | float:
+def _scalar(name: str, text: Any) -> bool | int | float:
     """Read a number, a size or a boolean, in this order ("1" is a number)."""
+    if isinstance(text, bool | int | float):
+        return text
     for kind in (int, float):
         try:
             return kind(text)
