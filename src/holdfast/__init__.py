@@ -21,9 +21,10 @@ from holdfast.errors import (
     UsageError,
 )
 from holdfast.manager import StateManager
-from holdfast.opening import open
+from holdfast.opening import open, repair
 from holdfast.store.kernel import StoreSettings
 from holdfast.store.policy import ScopePolicy
+from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.value import (
     Change,
@@ -49,6 +50,7 @@ __all__ = [
     "EngineError",
     "EngineURL",
     "GetRequest",
+    "HistoryPolicy",
     "HorizonError",
     "Operation",
     "OutcomeUnknownError",
@@ -68,4 +70,5 @@ __all__ = [
     "UsageError",
     "open",
     "open_async",
+    "repair",
 ]

@@ -6,12 +6,14 @@ The order in which a write is checked and prepared is the order of lines in `Wri
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack
 
+from holdfast.engines.registry import new_engine
 from holdfast.errors import ClosedError, ConflictError, StateError
 from holdfast.reading import Scope, StateReader
 from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
@@ -19,6 +21,7 @@ from holdfast.store.intent import Intent
 from holdfast.store.kernel import Kernel
 from holdfast.store.lines import parse_lines
 from holdfast.store.policy import ScopePolicy
+from holdfast.store.repair import RepairReport, repair_store
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scopes import WholeScopes
 from holdfast.store.value import SetOperation, StateClass
@@ -342,6 +345,26 @@ class StateManager(StateReader):
         """
         items = list(parse_lines(lines))
         return self._run(self._writer.load(items, overwrite, options))
+
+    def repair(
+        self,
+        into: str | os.PathLike[str],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> RepairReport:
+        """Salvage all that is sound into a new store, and name what is lost.
+
+        This store is only read. For one that does not open, use `holdfast.repair`.
+
+        Args:
+            into: Path or URL of the new store; it must not exist yet.
+            progress: Called with the number of rows read so far.
+        """
+        kernel = self._kernel
+        with closing(new_engine(into)) as target:
+            return repair_store(
+                kernel.engine, target, kernel.clock, kernel.settings.chain_key, progress
+            )
 
     # --- inside ---------------------------------------------------------------------------
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
-from holdfast.clock import Clock
+from holdfast.clock import Clock, SystemClock
 from holdfast.config import EngineURL, load_environment, parse_url, settings_from
-from holdfast.engines.registry import open_engine
+from holdfast.engines.registry import new_engine, open_engine
 from holdfast.errors import ConfigurationError
 from holdfast.manager import StateManager
 from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.store.policy import ScopePolicy
+from holdfast.store.repair import RepairReport, repair_store
 
 _STORE_FIELDS = {field.name for field in dataclasses.fields(StoreSettings)}
 
@@ -86,3 +88,27 @@ def open_kernel(
     except BaseException:
         engine.close()
         raise
+
+
+def repair(
+    source: str | os.PathLike[str],
+    *,
+    into: str | os.PathLike[str],
+    chain_key: bytes | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> RepairReport:
+    """Salvage all that is sound of a damaged store into a new one, and name what is lost.
+
+    Args:
+        source: Path or URL; it is only read, and need not open as a store.
+        into: Path or URL of the new store; it must not exist yet.
+        chain_key: Key of the journal's chain, if it has one.
+        progress: Called with the number of rows read so far.
+
+    Raises:
+        NotAStoreError: There is nothing that an engine can read.
+        InvalidArgumentError: `into` exists.
+    """
+    engine = open_engine(parse_url(source), read_only=True, create=False)
+    with closing(engine), closing(new_engine(into)) as target:
+        return repair_store(engine, target, SystemClock(), chain_key, progress)

@@ -5,12 +5,14 @@ A function that takes a `StateReader` says that it changes nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+from holdfast.engines.registry import new_engine
 from holdfast.store import history, lines, status
 from holdfast.store.address import Addressing
 from holdfast.store.codec import decode
@@ -22,6 +24,7 @@ from holdfast.store.reader import ephemeral_value, state_value
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.status import Health
+from holdfast.store.transfer import CopyReport, copy_store
 from holdfast.store.typed import as_type
 from holdfast.store.value import Change, Difference, GetRequest, StateValue
 from holdfast.store.verify import Problem, verify
@@ -283,6 +286,28 @@ class StateReader:
             progress: Called with the number of rows checked so far.
         """
         return verify(self._kernel, progress)
+
+    def copy_to(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> CopyReport:
+        """Copy the whole store, of every tenant, with its history, to a new one.
+
+        The copy is exact and of one revision, on any engine, while writers go on. It keeps the
+        store's lineage: use it to move a store, not to have two.
+
+        Args:
+            target: Path or URL of the new store; it must not exist yet.
+            progress: Called with records copied so far, and records in all.
+
+        Raises:
+            InvalidArgumentError: The target holds something.
+            CorruptionError: Something of the source is damaged; use `repair`.
+        """
+        with closing(new_engine(target)) as engine:
+            return copy_store(self._kernel, engine, progress)
 
     def retention(self) -> list[HistoryPolicy]:
         """Return the history policies stored in the store."""

@@ -15,10 +15,10 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from holdfast.clock import Clock
-from holdfast.config import EngineURL
+from holdfast.config import EngineURL, parse_url
 from holdfast.engines.base import Engine
 from holdfast.engines.memory import MemoryEngine
-from holdfast.errors import ConfigurationError, NotAStoreError
+from holdfast.errors import ConfigurationError, InvalidArgumentError, NotAStoreError
 
 _GROUP = "holdfast.engines"
 _BUILT_IN = {
@@ -57,6 +57,21 @@ def open_engine(
     if not create and scheme in _BUILT_IN and not os.path.exists(place):
         raise NotAStoreError(f"there is no store at {os.fspath(place)}")
     return _find(scheme)(target, read_only=read_only, clock=clock)
+
+
+def new_engine(target: str | os.PathLike[str]) -> Engine:
+    """Open an engine for a store that does not exist yet.
+
+    Raises:
+        InvalidArgumentError: Something is there already.
+        ConfigurationError: As `open_engine`.
+    """
+    url = parse_url(target)
+    if url.scheme in _BUILT_IN and os.path.exists(url.location):
+        raise InvalidArgumentError(
+            f"{url.location} exists already", hint="name a path that does not exist yet"
+        )
+    return open_engine(url)
 
 
 def _find(scheme: str) -> OpenEngine:

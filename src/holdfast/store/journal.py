@@ -25,6 +25,7 @@ MAX_REVISION: Final = (1 << 64) - 1
 NO_HASH: Final = bytes(32)
 
 _HEAD = struct.Struct(">QQ32s16sQQ")
+HEAD_SIZE: Final = _HEAD.size
 
 
 class Head(NamedTuple):

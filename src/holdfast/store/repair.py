@@ -1,0 +1,376 @@
+"""Repair: salvages all that is sound of a damaged store into a new one, and names what is lost.
+
+The source is only read. Records, versions and headers are taken where they are sound; a record
+that is damaged or was put back in an older state is restored from its version row. The journal
+keeps its longest intact end; where nothing of it can be trusted, it begins anew behind the
+highest revision seen. Keys that the journal says exist and that nothing can restore are recorded
+as lost by a commit of the new store, which then verifies without a problem.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from holdfast.clock import Clock
+from holdfast.engines.base import Durability, Engine
+from holdfast.errors import StateError
+from holdfast.keys import after
+from holdfast.store import intent as wanted
+from holdfast.store import layout, record
+from holdfast.store.committer import Committer
+from holdfast.store.intent import Intent, Op
+from holdfast.store.journal import (
+    HEAD_SIZE,
+    NO_HASH,
+    Head,
+    Header,
+    chain_hash,
+    pack_head,
+    pack_journal_horizon,
+    parse_head,
+    parse_header,
+)
+from holdfast.store.kernel import STORE_FORMAT, StoreInfo
+from holdfast.store.past import restore_version
+from holdfast.store.payload import Payloads
+from holdfast.store.salvage import Salvage
+from holdfast.store.transfer import Target, digest_of, pages
+from holdfast.store.value import Operation
+from holdfast.store.verify import Problem
+
+_LOST_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What was salvaged.
+
+    Attributes:
+        records, versions, commits: How many were.
+        lost: What was not, by name; empty where nothing is missing.
+    """
+
+    records: int
+    versions: int
+    commits: int
+    lost: list[Problem] = field(default_factory=list)
+
+
+def repair_store(
+    source: Engine,
+    target: Engine,
+    clock: Clock,
+    chain_key: bytes | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> RepairReport:
+    """Salvage `source` into the empty engine `target`; both stay open.
+
+    Args:
+        source: Open for reading.
+        target: Empty.
+        clock: For the commit that records losses.
+        chain_key: Key of the journal's chain, if it has one.
+        progress: Called with the number of rows read.
+    """
+    return _Repair(source, target, clock, chain_key, progress).run()
+
+
+class _Repair:
+    def __init__(
+        self,
+        source: Engine,
+        target: Engine,
+        clock: Clock,
+        chain_key: bytes | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self._source = Salvage(source)
+        self._target = Target(target)
+        self._engine = target
+        self._clock = clock
+        self._key = chain_key
+        self._progress = progress or (lambda _: None)
+        self._read = 0
+        self._lost: list[Problem] = []
+        self._known: dict[bytes, tuple[int, int]] = {}  # place -> last revision and operation
+        self._placed: dict[bytes, int] = {}  # place -> revision of the record salvaged
+        self._holed: set[bytes] = set()  # owners that lost versions
+        self._highest = 0
+        self._versions = 0
+
+    def run(self) -> RepairReport:
+        for key, row in self._rows(layout.BLOBS):
+            self._target.put(key, row)
+        self._target.flush()
+        self._payloads = Payloads(
+            load_dictionary=lambda n: self._engine.get(layout.BLOBS + n.to_bytes(4))
+        )
+        headers = self._headers()
+        self._salvage_versions()
+        self._salvage_records()
+        self._restore_records()
+        commits = self._finish(headers)
+        for start, stop in self._source.gaps:
+            self._lose("unreadable", f"rows {start.hex()} to {stop.hex()}", "the engine refuses")
+        return RepairReport(len(self._placed), self._versions, commits, self._lost)
+
+    def _rows(self, space: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for row in self._source.rows(space, after(space)):
+            self._read += 1
+            if self._read % 1000 == 0:
+                self._progress(self._read)
+            yield row
+
+    def _lose(self, code: str, where: str, detail: str) -> None:
+        self._lost.append(Problem(code, where, detail))
+
+    # --- the journal ----------------------------------------------------------------------
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the journal's longest intact end; learn what keys there are from all of it."""
+        intact: list[tuple[bytes, bytes]] = []
+        last: Header | None = None
+        last_row = b""
+        for key, row in self._rows(layout.JOURNAL):
+            try:
+                header = parse_header(key, row)
+            except StateError as error:
+                self._lose("header-damaged", f"journal/{layout.journal_revision(key)}", str(error))
+                intact, last = [], None
+                continue
+            linked = last is not None and header.first == last.last + 1
+            if linked and header.previous_hash != chain_hash(last_row, self._key):
+                linked = False
+            if last is not None and not linked:
+                self._lose("chain-broken", f"journal/{header.last}", "history before it is loose")
+                intact = []
+            intact.append((key, row))
+            last, last_row = header, row
+            self._learn(header)
+        head = parse_head(self._head_row())
+        if last is not None and head.revision > last.last:
+            self._lose("journal-gap", f"journal/{head.revision}", "the last headers are gone")
+            intact = []
+        self._highest = max(self._highest, head.revision)
+        return intact
+
+    def _head_row(self) -> bytes | None:
+        row = self._source.get(layout.HEAD)
+        return row if row is not None and len(row) == HEAD_SIZE else None
+
+    def _learn(self, header: Header) -> None:
+        self._highest = max(self._highest, header.last)
+        for at, commit in enumerate(header.commits):
+            for change in commit.changes:
+                if change.operation != Operation.TRIM:
+                    self._known[change.place] = (header.first + at, change.operation)
+
+    # --- versions and records -------------------------------------------------------------
+
+    def _salvage_versions(self) -> None:
+        """Keep every version that is sound and can be rebuilt from sound ones."""
+        run_of, run = b"", 0  # the place whose delta run is intact so far, and how far
+        for key, row in self._rows(layout.VERSIONS):
+            place, revision = layout.version_parts(key)
+            try:
+                layout.split_place(place)
+                found = record.parse(place, row)
+                if found.revision != revision:
+                    raise ValueError
+                if found.kind == record.DELTA and (run_of != place or run != found.run - 1):
+                    raise ValueError
+                if found.kind == record.VALUE:
+                    self._payloads.restore(place, found)
+            except (StateError, ValueError, IndexError) as error:
+                where = f"{record.describe(place)}@{revision}"
+                self._lose("version-damaged", where, getattr(error, "message", "it or its run is"))
+                self._hole(place)
+                run_of = b""
+                continue
+            run_of, run = place, found.run
+            self._highest = max(self._highest, revision)
+            self._versions += 1
+            self._target.put(key, row)
+
+    def _hole(self, place: bytes) -> None:
+        try:
+            self._holed.add(layout.owner_of(place))
+        except (ValueError, IndexError):
+            return  # no scope can be told from it
+
+    def _salvage_records(self) -> None:
+        """Keep every live record that is sound and not older than the journal says."""
+        for key, raw in self._rows(layout.DATA):
+            place = key[1:]
+            try:
+                layout.split_place(place)
+                found = record.parse(place, raw)
+                self._payloads.restore(place, found)
+            except (StateError, ValueError, IndexError) as error:
+                if place not in self._known:
+                    detail = getattr(error, "message", "not a record")
+                    self._known[place] = (0, Operation.SET)
+                    self._lose("record-damaged", record.describe(place), detail)
+                continue
+            revision, operation = self._known.get(place, (0, Operation.SET))
+            self._highest = max(self._highest, found.revision)
+            if found.revision < revision:
+                self._lose("stale-record", record.describe(place), f"older than {revision}")
+                continue
+            if found.revision == revision and operation not in (Operation.SET, Operation.TOUCH):
+                continue
+            self._placed[place] = found.revision
+            self._target.record(place, raw)
+        self._target.flush()
+
+    def _restore_records(self) -> None:
+        """Bring back, from its versions, each key that should be there and is not."""
+        for place, (revision, operation) in sorted(self._known.items()):
+            if place in self._placed or operation not in (Operation.SET, Operation.TOUCH):
+                continue
+            newest = self._newest(place)
+            if newest is None or newest.revision < revision:
+                self._lose("lost", record.describe(place), "no sound copy of its last version")
+                continue
+            if newest.kind not in (record.VALUE, record.DELTA):
+                continue
+            raw = self._rebuild(place, newest)
+            self._placed[place] = newest.revision
+            self._target.record(place, raw)
+        self._target.flush()
+
+    def _newest(self, place: bytes) -> record.Record | None:
+        with self._engine.read() as view:
+            rows = view.scan(
+                layout.VERSIONS + place,
+                layout.version_key(place, (1 << 63) - 1),
+                reverse=True,
+                limit=1,
+            )
+        return record.parse(place, rows[0][1]) if rows else None
+
+    def _rebuild(self, place: bytes, newest: record.Record) -> bytes:
+        """Return a full record of a version; exact where the version is a full copy."""
+        with self._engine.read() as view:
+            found = restore_version(view, self._payloads, place, newest)
+            if newest.kind == record.VALUE:
+                row = view.get(layout.version_key(place, newest.revision))
+                assert row is not None
+                return row
+        prepared = self._payloads.pack(found.payload)
+        return record.build(
+            place,
+            record.VALUE,
+            prepared.encoding,
+            newest.state_class,
+            newest.run,
+            newest.revision,
+            newest.previous,
+            newest.version,
+            newest.created_ns,
+            newest.updated_ns,
+            newest.size,
+            prepared.payload,
+            newest.expires_ns,
+            newest.correlation,
+            newest.actor,
+            newest.schema_version,
+            newest.key_id,
+        )
+
+    # --- the new store --------------------------------------------------------------------
+
+    def _finish(self, headers: list[tuple[bytes, bytes]]) -> int:
+        commits = 0
+        time_ns, hash_, first = 0, NO_HASH, self._highest + 1
+        if headers and layout.journal_revision(headers[-1][0]) < self._highest:
+            headers = []
+        for at, (key, row) in enumerate(headers):
+            header = self._target.header(key, row)
+            commits += len(header.commits)
+            time_ns, hash_ = header.time_ns, chain_hash(row, self._key)
+            if at == 0:
+                first = header.first
+                horizon = pack_journal_horizon(first - 1, header.previous_hash)
+        if not headers:
+            horizon = pack_journal_horizon(self._highest, NO_HASH)
+            time_ns = self._clock.now_ns()
+        if first > 1:
+            self._target.put(layout.JOURNAL_HORIZON, horizon)
+        self._horizons(everything=not headers)
+        retention = self._source.get(layout.RETENTION)
+        if retention is not None:
+            self._target.put(layout.RETENTION, retention)
+        self._target.directory()
+        self._target.flush()
+        digest, records = digest_of(self._engine)
+        head = Head(self._highest, time_ns, hash_, digest, records, self._highest)
+        self._target.put(layout.HEAD, pack_head(head))
+        self._target.put(layout.STORE, self._identity())
+        self._target.flush()
+        self._engine.flush()
+        self._record_losses()
+        return commits
+
+    def _horizons(self, *, everything: bool) -> None:
+        """Keep the scopes' horizons, and move those of scopes that lost versions to the end."""
+        for key, row in self._source.rows(layout.SCOPE_HORIZON, after(layout.SCOPE_HORIZON)):
+            self._target.put(key, row)
+        owners = set(self._holed)
+        for place in self._known:
+            if place not in self._placed:
+                owners.add(layout.owner_of(place))
+        if everything:
+            owners.update(layout.owner_of(place) for place in self._placed)
+        owners |= self._missing_versions()
+        for owner in owners:
+            self._target.put(layout.scope_horizon_key(owner), self._highest.to_bytes(8))
+
+    def _missing_versions(self) -> set[bytes]:
+        """Return the owners of changes that the journal names and no version row holds."""
+        owners: set[bytes] = set()
+        self._target.flush()
+        for rows in pages(self._engine, layout.JOURNAL, after(layout.JOURNAL)):
+            for key, row in rows:
+                header = parse_header(key, row)
+                for at, commit in enumerate(header.commits):
+                    for change in commit.changes:
+                        if change.operation == Operation.TRIM:
+                            continue
+                        version = layout.version_key(change.place, header.first + at)
+                        if self._engine.get(version) is None:
+                            owners.add(layout.owner_of(change.place))
+        return owners
+
+    def _identity(self) -> bytes:
+        row = self._source.get(layout.STORE)
+        try:
+            info = msgspec.msgpack.decode(row or b"", type=StoreInfo)
+        except (msgspec.MsgspecError, ValueError):
+            self._lose("identity", "meta/store", "a new lineage was made")
+            info = StoreInfo(STORE_FORMAT, os.urandom(16), self._clock.now_ns())
+        keyed = self._key is not None
+        return msgspec.msgpack.encode(msgspec.structs.replace(info, keyed=keyed))
+
+    def _record_losses(self) -> None:
+        """Commit to the new journal which keys were given up."""
+        lost = [
+            place
+            for place, (_, operation) in self._known.items()
+            if place not in self._placed and operation in (Operation.SET, Operation.TOUCH)
+        ]
+        if not lost:
+            return
+        committer = Committer(self._engine, self._clock, self._payloads, self._key)
+        for low in range(0, len(lost), _LOST_AT_ONCE):
+            part = lost[low : low + _LOST_AT_ONCE]
+            ops = [Op(wanted.LOST, layout.owner_of(place), place) for place in part]
+            intent = Intent(ops, Durability.SYNC)
+            intent.cause = "repair"
+            committer.commit([intent])
+            if intent.error is not None:
+                raise intent.error
