@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -25,8 +26,13 @@ from typing import Any, TypeVar, Unpack, cast, overload
 from holdfast.errors import ConflictError, StateError
 from holdfast.manager import StateManager
 from holdfast.opening import open as open_sync
+from holdfast.store.compact import CompactReport
 from holdfast.store.intent import Intent
+from holdfast.store.repair import RepairReport
+from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
+from holdfast.store.status import Health
+from holdfast.store.transfer import CopyReport
 from holdfast.store.value import (
     Change,
     Difference,
@@ -35,6 +41,7 @@ from holdfast.store.value import (
     StateClass,
     StateValue,
 )
+from holdfast.store.verify import Problem
 from holdfast.store.writer import Steps, WriteOptions, attempts, backoff
 from holdfast.transaction import Snapshot, StateTransaction
 
@@ -454,6 +461,62 @@ class AsyncStateManager:
     async def find_commit(self, commit_id: bytes | str, *, since: int = 0) -> int | None:
         """See `StateManager.find_commit`."""
         return await self._off(partial(self.sync.find_commit, commit_id, since=since))
+
+    async def info(self) -> dict[str, Any]:
+        """See `StateManager.info`."""
+        return await self._off(self.sync.info)
+
+    async def health(self) -> Health:
+        """See `StateManager.health`."""
+        return await self._off(self.sync.health)
+
+    async def verify(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
+        """See `StateManager.verify`; `progress` is called from a thread."""
+        return await self._off(partial(self.sync.verify, progress=progress))
+
+    async def retention(self) -> list[HistoryPolicy]:
+        """See `StateManager.retention`."""
+        return await self._read(self.sync.retention)
+
+    async def set_retention(self, policies: Sequence[HistoryPolicy]) -> None:
+        """See `StateManager.set_retention`."""
+        await self._off(partial(self.sync.set_retention, policies))
+
+    async def compact(
+        self, policies: Sequence[HistoryPolicy] | None = None, *, train: bool = False
+    ) -> CompactReport:
+        """See `StateManager.compact`."""
+        return await self._off(partial(self.sync.compact, policies, train=train))
+
+    async def copy_to(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> CopyReport:
+        """See `StateManager.copy_to`; `progress` is called from a thread."""
+        return await self._off(partial(self.sync.copy_to, target, progress=progress))
+
+    async def repair(
+        self,
+        into: str | os.PathLike[str],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> RepairReport:
+        """See `StateManager.repair`; `progress` is called from a thread."""
+        return await self._off(partial(self.sync.repair, into, progress=progress))
+
+    def export_lines(self) -> AsyncIterator[str]:
+        """See `StateManager.export_lines`; iterate with ``async for``."""
+        return self._iterate(self.sync.export_lines)
+
+    async def import_lines(
+        self, lines: Iterable[str], *, overwrite: bool = False, **options: Unpack[WriteOptions]
+    ) -> int:
+        """See `StateManager.import_lines`."""
+        return await self._off(
+            partial(self.sync.import_lines, lines, overwrite=overwrite, **options)
+        )
 
     async def sweep(self) -> int:
         """See `StateManager.sweep`."""
