@@ -1035,7 +1035,12 @@ def test_exclusive(path: Path) -> None:
     """An exclusive store lets in one process, which reads and writes from many threads."""
     engine = start(path, exclusive=True)
     assert engine.traits.shared is False
-    threads = [threading.Thread(target=lambda: [add(engine) for _ in range(25)]) for _ in range(4)]
+
+    def add_many() -> None:
+        for _ in range(25):
+            add(engine)
+
+    threads = [threading.Thread(target=add_many) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

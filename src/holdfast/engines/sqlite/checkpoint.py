@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -20,6 +21,7 @@ from holdfast.engines.sqlite.settings import SqliteSettings
 from holdfast.engines.sqlite.turnstile import Turnstile
 from holdfast.errors import StateError
 
+_FAR = 8  #: times the bound: then writers wait for readers, and help
 _LONGEST_DELAY = 1.0  #: seconds between attempts that a reader keeps from finishing
 
 
@@ -55,6 +57,7 @@ class Checkpointer:
         self._wake, self._halt = threading.Event(), threading.Event()
         self._working = threading.Lock()
         self._relaxed = False
+        self._help_after = 0.0
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -66,6 +69,21 @@ class Checkpointer:
             self._wake.set()
             if self._thread is None:
                 self._start()
+        if self.log_bytes() > _FAR * self._settings.wal_limit:
+            self._help()
+
+    def _help(self) -> None:
+        """Truncate in the writer's thread: the disk takes pages more slowly than writers log them.
+
+        While a reader stays in the log that is in vain, and tried once a second only.
+        """
+        now = time.monotonic()
+        if now >= self._help_after:
+            try:
+                emptied = self.truncate()
+            except (apsw.Error, StateError):
+                emptied = False  # The thread meets it too, and deals with it.
+            self._help_after = 0.0 if emptied else now + 1.0
 
     def _start(self) -> None:
         with self._starting:
@@ -98,12 +116,13 @@ class Checkpointer:
         """Do what is due; return whether nothing is left to do."""
         relaxed, self._relaxed = self._relaxed, False
         try:
-            complete = self.passive()
+            if self.log_bytes() > self._settings.wal_limit:
+                complete = self.truncate()
+            else:
+                complete = self.passive()
             # A complete checkpoint has synced everything that was committed before it.
             if relaxed and not complete:
                 self._flush()
-            if self.log_bytes() > self._settings.wal_limit:
-                complete = self.truncate() and complete
         except apsw.Error as error:
             self.last_error = str(error)
             if not isinstance(error, apsw.FullError):
@@ -133,7 +152,7 @@ class Checkpointer:
         """Copy back everything and empty the log, writers waiting; return whether that worked."""
         # Writers wait with it for readers that are still in the log: briefly, unless it is far
         # too long.
-        far = self.log_bytes() > 4 * self._settings.wal_limit
+        far = self.log_bytes() > _FAR * self._settings.wal_limit
         with self._turnstile, self._lease() as session:
             session.db.set_busy_timeout(500 if far else 20)
             try:
