@@ -28,8 +28,10 @@ from holdfast.manager import StateManager
 from holdfast.opening import open as open_sync
 from holdfast.store.compact import CompactReport
 from holdfast.store.intent import Intent
+from holdfast.store.options import WriteOptions
 from holdfast.store.repair import RepairReport
 from holdfast.store.retention import HistoryPolicy
+from holdfast.store.retrying import attempts, backoff
 from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.status import Health
 from holdfast.store.transfer import CopyReport
@@ -42,7 +44,7 @@ from holdfast.store.value import (
     StateValue,
 )
 from holdfast.store.verify import Problem
-from holdfast.store.writer import Steps, WriteOptions, attempts, backoff
+from holdfast.store.writer import Steps
 from holdfast.transaction import Snapshot, StateTransaction
 
 T = TypeVar("T")

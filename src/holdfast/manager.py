@@ -20,12 +20,14 @@ from holdfast.store.compact import CompactReport, compact, store_policies, train
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import Kernel
 from holdfast.store.lines import parse_lines
+from holdfast.store.options import WriteOptions
 from holdfast.store.policy import ScopePolicy
 from holdfast.store.repair import RepairReport, repair_store
 from holdfast.store.retention import HistoryPolicy
+from holdfast.store.retrying import attempts, backoff
 from holdfast.store.scopes import WholeScopes
 from holdfast.store.value import SetOperation, StateClass
-from holdfast.store.writer import Steps, WriteOptions, Writer, attempts, backoff
+from holdfast.store.writer import Steps, Writer
 from holdfast.transaction import StateTransaction
 from holdfast.views import ScopeView
 

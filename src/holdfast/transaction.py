@@ -23,6 +23,7 @@ from holdfast.store.intent import Op
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing
 from holdfast.store.merge import appended, incremented, merge_patched
+from holdfast.store.options import guard_class, ttl_of
 from holdfast.store.past import Moment
 from holdfast.store.policy import Policies
 from holdfast.store.reader import state_value
@@ -30,7 +31,7 @@ from holdfast.store.scope import StateScope
 from holdfast.store.transaction import TransactionCore
 from holdfast.store.typed import as_type
 from holdfast.store.value import MISSING, StateClass, StateValue
-from holdfast.store.writer import Writer, guard_class, ttl_of
+from holdfast.store.writer import Writer
 
 T = TypeVar("T")
 D = TypeVar("D")

@@ -18,12 +18,14 @@ from holdfast.store.history import rewind_ops
 from holdfast.store.intent import Intent, Op
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing
+from holdfast.store.options import WriteOptions
 from holdfast.store.past import Found
 from holdfast.store.record import describe
+from holdfast.store.retrying import attempts
 from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.step import conflict
 from holdfast.store.transaction import TransactionCore
-from holdfast.store.writer import Steps, WriteOptions, Writer, attempts
+from holdfast.store.writer import Steps, Writer
 
 
 class WholeScopes:

@@ -10,10 +10,9 @@ encode, compress and delta, commit lane (preconditions, record, journal), acknow
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 from holdfast.clock import to_ns
 from holdfast.engines.base import Durability
@@ -22,8 +21,6 @@ from holdfast.errors import (
     EphemeralMixError,
     InvalidArgumentError,
     LimitExceededError,
-    ProtectionRequiredError,
-    SchemaRequiredError,
     StateError,
 )
 from holdfast.store import intent as wanted
@@ -33,9 +30,19 @@ from holdfast.store.codec import decode
 from holdfast.store.compression import DELTA_FROM
 from holdfast.store.intent import CLASS_PRIORITY, NORMAL, Intent, Op, Prepared
 from holdfast.store.kernel import Kernel
+from holdfast.store.local import LocalWrites
 from holdfast.store.merge import appended, incremented, merge_patched
+from holdfast.store.options import (
+    WriteOptions,
+    annotate,
+    condition,
+    durability_of,
+    guard_class,
+    ttl_of,
+)
 from holdfast.store.policy import Policies
 from holdfast.store.record import parse
+from holdfast.store.retrying import attempts, exhausted
 from holdfast.store.scope import StateScope
 from holdfast.store.step import TooLargeForLaneError
 from holdfast.store.value import (
@@ -49,27 +56,7 @@ T = TypeVar("T")
 Steps = Generator[Intent, None, T]
 
 LANE_LIMIT = 16 * 1024  # larger values are transformed outside the lane
-ATTEMPTS = 64
 _BATCH_ITEMS = 5000  # of a batch that need not be atomic, per commit
-
-
-class WriteOptions(TypedDict, total=False):
-    """Options of every write.
-
-    Attributes:
-        durability: What the acknowledgement means; by default that of the class or policy.
-        commit_id: 16 bytes; writing again under the same id does nothing (idempotent retry).
-        actor: Who writes; correlation: what it belongs to; cause: what led to it (texts).
-    """
-
-    durability: Durability | str | None
-    commit_id: bytes | None
-    actor: str | None
-    correlation: str | None
-    cause: str | None
-
-
-_OPTIONS = frozenset(WriteOptions.__annotations__)
 
 
 class Writer:
@@ -79,7 +66,7 @@ class Writer:
         self._kernel = kernel
         self._address = addressing
         self._policies = policies
-        self._ephemeral = kernel.ephemeral
+        self._local = LocalWrites(kernel, policies)
 
     # --- one key --------------------------------------------------------------------------
 
@@ -108,12 +95,12 @@ class Writer:
             guard_class(state_class)
         prepared = kernel.payloads.prepare(value)
         if if_absent or if_revision is not None or if_version is not None:
-            if_revision = _condition(if_revision, if_version, if_absent)
+            if_revision = condition(if_revision, if_version, if_absent)
         op = Op(wanted.SET, owner, place, prepared, state_class, if_revision, if_version)
         if expires_in is not None or expires_at is not None:
             self._expire(op, expires_in, expires_at)
-        if state_class is StateClass.EPHEMERAL or self._ephemeral.entries:
-            if self._set_ephemeral(op):
+        if state_class is StateClass.EPHEMERAL or kernel.ephemeral.entries:
+            if self._local.set(op):
                 return None
         if prepared.size >= DELTA_FROM:
             self._add_delta(op)
@@ -131,10 +118,9 @@ class Writer:
         scope = self._address.scope(scope)
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
-        now = self._kernel.clock.now_ns()
-        if self._ephemeral.get(place, now) is not None:
-            return self._ephemeral.pop(place, now)
-        _condition(if_revision, if_version, False)
+        if self._local.delete(place):
+            return True
+        condition(if_revision, if_version, False)
         op = Op(wanted.DELETE, owner, place, None, None, if_revision, if_version)
         return self.intent([op], scope, None, options)
 
@@ -151,12 +137,8 @@ class Writer:
         owner = self._address.owner(scope)
         op = Op(wanted.TOUCH, owner, self._address.place(owner, key))
         self._expire(op, expires_in, expires_at)
-        with self._ephemeral.lock:
-            now = self._kernel.clock.now_ns()
-            entry = self._ephemeral.get(op.place, now)
-            if entry is not None:
-                entry.expires_ns = _deadline(op, now)
-                return True
+        if self._local.touch(op):
+            return True
         return self.intent([op], scope, None, options)
 
     # --- read, change, write --------------------------------------------------------------
@@ -199,9 +181,9 @@ class Writer:
         scope = self._address.scope(scope)
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
-        if self._is_ephemeral(place, scope):
-            return self._transform_ephemeral(place, change, _same)
-        return self._optimistic(scope, owner, place, change, _same, options)
+        if self._local.holds(place, scope):
+            return self._local.transform(place, change, _same)
+        return (yield from self._optimistic(scope, owner, place, change, _same, options))
 
     def _transform(
         self,
@@ -218,8 +200,8 @@ class Writer:
         scope = self._address.scope(scope)
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
-        if self._is_ephemeral(place, scope):
-            return (yield from self._transform_ephemeral(place, change, told))
+        if self._local.holds(place, scope):
+            return self._local.transform(place, change, told)
         payloads = self._kernel.payloads
 
         def transform(old: Any) -> tuple[Prepared, T]:
@@ -364,7 +346,7 @@ class Writer:
         if atomic:
             scope = self._address.scope(item.scope)
             place = self._address.place(self._address.owner(scope), item.key)
-            if item.state_class is StateClass.EPHEMERAL or self._is_ephemeral(place, scope):
+            if item.state_class is StateClass.EPHEMERAL or self._local.holds(place, scope):
                 raise EphemeralMixError("ephemeral values take no part in atomic batches")
         return self.set(
             item.scope,
@@ -427,187 +409,5 @@ class Writer:
         if op.ttl_ns is not None or op.expires_ns:
             self._kernel.sweeper.wake()
 
-    # --- ephemeral ------------------------------------------------------------------------
-
-    def _is_ephemeral(self, place: bytes, scope: StateScope) -> bool:
-        if self._ephemeral.get(place, self._kernel.clock.now_ns()) is not None:
-            return True
-        if not self._policies:
-            return False
-        return self._policies.state_class(scope) is StateClass.EPHEMERAL
-
-    def _set_ephemeral(self, op: Op) -> bool:
-        """Store an ephemeral value; False if the value is a durable one after all."""
-        now = self._kernel.clock.now_ns()
-        prepared = op.prepared
-        assert prepared is not None
-        with self._ephemeral.lock:
-            entry = self._ephemeral.get(op.place, now)
-            if op.state_class is None and entry is None:
-                return False
-            if op.state_class not in (None, StateClass.EPHEMERAL):
-                if entry is None:
-                    return False
-                raise EphemeralMixError("the key holds an ephemeral value in this process")
-            if op.if_revision is not None and not (op.if_revision == 0 and entry is None):
-                if op.if_revision == 0:
-                    raise ConflictError("the key exists already", reason="exists", expected=0)
-                raise InvalidArgumentError("ephemeral values have no revision to compare")
-            if op.if_version is not None and op.if_version != (entry.version if entry else 0):
-                raise ConflictError("the ephemeral value has another version", reason="version")
-            if entry is None and self._kernel.reader.current(op.place) is not None:
-                raise EphemeralMixError("the key holds a durable value")
-            self._ephemeral.put(op.place, prepared, now, _deadline(op, now))
-            return True
-
-    def _transform_ephemeral(
-        self, place: bytes, change: Callable[[Any], Any], told: Callable[[Any], T]
-    ) -> Steps[T]:
-        kernel = self._kernel
-        with self._ephemeral.lock:
-            now = kernel.clock.now_ns()
-            entry = self._ephemeral.get(place, now)
-            if entry is None and kernel.reader.current(place) is not None:
-                raise EphemeralMixError("the key holds a durable value")
-            old: Any = MISSING
-            if entry is not None:
-                prepared = entry.prepared
-                old = decode(
-                    kernel.payloads.unpack(
-                        place, prepared.encoding, prepared.payload, prepared.size
-                    )
-                )
-            new = change(old)
-            self._ephemeral.put(place, kernel.payloads.prepare(new), now, None)
-        return told(new)
-        yield  # a generator like the others, though it needs no commit
-
-
 def _same(value: T) -> T:
     return value
-
-
-def _deadline(op: Op, now_ns: int) -> int:
-    return now_ns + op.ttl_ns if op.ttl_ns is not None else op.expires_ns or 0
-
-
-def _condition(if_revision: int | None, if_version: int | None, if_absent: bool) -> int | None:
-    """Check preconditions; `if_absent` is the same as ``if_revision=0``."""
-    if if_absent:
-        if if_revision is not None or if_version is not None:
-            raise InvalidArgumentError("if_absent excludes if_revision and if_version")
-        return 0
-    for name, number in (("if_revision", if_revision), ("if_version", if_version)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-            raise InvalidArgumentError(f"{name} must be an integer")
-        if number is not None and number < 0:
-            raise InvalidArgumentError(f"{name} must be 0 or more (0: must not exist)")
-    return if_revision
-
-
-def guard_class(state_class: StateClass) -> None:
-    """Refuse classes whose protection is not there, and what is no class.
-
-    Raises:
-        ProtectionRequiredError: Sensitive, without encryption.
-        SchemaRequiredError: External, without a schema.
-    """
-    if not isinstance(state_class, StateClass):
-        raise InvalidArgumentError(
-            f"state_class must be a StateClass, not {type(state_class).__name__}"
-        )
-    if state_class is StateClass.SENSITIVE:
-        raise ProtectionRequiredError("sensitive values are stored encrypted only")
-    if state_class is StateClass.EXTERNAL:
-        raise SchemaRequiredError("external values are stored under a schema only")
-
-
-def ttl_of(expires_in: float | timedelta) -> int:
-    """Convert seconds or a timedelta to nanoseconds.
-
-    Raises:
-        InvalidArgumentError: Not positive, not finite, or beyond 200 years.
-    """
-    if isinstance(expires_in, timedelta):
-        ns = expires_in // timedelta(microseconds=1) * 1000
-    elif isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
-        raise InvalidArgumentError("expires_in must be seconds or a timedelta")
-    else:
-        ns = int(expires_in * 1e9) if -1e10 < expires_in < 1e10 else -1
-    if not 0 < ns < 200 * 366 * 86400 * 10**9:
-        raise InvalidArgumentError("expires_in must be more than 0 seconds and below 200 years")
-    return ns
-
-
-def durability_of(text: object) -> Durability:
-    """Read a durability's name.
-
-    Raises:
-        InvalidArgumentError: It is none.
-    """
-    try:
-        return Durability[str(text).upper()]
-    except KeyError:
-        raise InvalidArgumentError(
-            f"durability {text!r} is not known", hint="use sync, os, relaxed or memory"
-        ) from None
-
-
-def annotate(intent: Intent, options: WriteOptions) -> None:
-    """Put the caller's commit id, actor, correlation and cause on an intent.
-
-    Raises:
-        InvalidArgumentError: A text is empty, too long (255 bytes), the id is not 16 bytes, or
-            there is no such option.
-    """
-    unknown = options.keys() - _OPTIONS
-    if unknown:  # a misspelt precondition must not become a blind write
-        name = min(unknown)
-        raise InvalidArgumentError(
-            f"there is no option {name!r}", hint=f"there is {', '.join(sorted(_OPTIONS))}"
-        )
-    commit_id = options.get("commit_id")
-    if commit_id is not None:
-        if not isinstance(commit_id, bytes) or len(commit_id) != 16:
-            raise InvalidArgumentError("commit_id must be 16 bytes", hint="say uuid4().bytes")
-        intent.commit_id, intent.given = commit_id, True
-    intent.actor = short_text(options.get("actor"), "actor")
-    intent.correlation = short_text(options.get("correlation"), "correlation")
-    intent.cause = short_text(options.get("cause"), "cause")
-
-
-def short_text(text: str | None, what: str) -> str | None:
-    """Check an annotation.
-
-    Raises:
-        InvalidArgumentError: Not text, empty, or longer than 255 bytes.
-    """
-    if text is None:
-        return None
-    try:
-        if isinstance(text, str) and 0 < len(text.encode()) <= 255:
-            return text
-    except UnicodeEncodeError:
-        pass
-    raise InvalidArgumentError(f"{what} must be text of 1 to 255 bytes")
-
-
-def attempts() -> Sequence[int]:
-    """Return the numbers of the tries that a retrying verb makes."""
-    return range(ATTEMPTS)
-
-
-def backoff(attempt: int) -> float:
-    """Return seconds to wait before a retry: exponential with full jitter, at most 50 ms."""
-    return random.uniform(0, min(0.05, 0.0002 * 2 ** min(attempt, 8)))  # noqa: S311
-
-
-def exhausted(place: bytes) -> ConflictError:
-    """Return the error of a verb whose retries all met a conflict."""
-    _, scope, key = layout.split_place(place)
-    return ConflictError(
-        f"{scope}/{key} changed under each of {ATTEMPTS} attempts",
-        scope=str(scope),
-        key=key,
-        reason="exhausted",
-    )
