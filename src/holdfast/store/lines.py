@@ -38,7 +38,8 @@ def to_json(value: Any) -> Any:
     if kind in (list, tuple):
         return [to_json(v) for v in value]
     if kind is int:
-        return _tagged("int", str(value))
+        # Python writes and reads no decimal beyond some thousand digits; hexadecimal has no limit.
+        return _tagged("int", str(value) if value.bit_length() < 10_000 else hex(value))
     if kind is bytes:
         return _tagged("bytes", base64.b64encode(value).decode())
     if kind is dt.datetime or kind is dt.time:
@@ -82,7 +83,7 @@ def _untagged(name: Any, value: Any) -> Any:
         case "float":
             return float(value)
         case "int":
-            return int(value)
+            return int(value, 0)
         case "dict":
             return {str(k): from_json(v) for k, v in value}
         case "bytes":
