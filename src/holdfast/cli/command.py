@@ -1,0 +1,81 @@
+"""Making a function a command: the shared options in front of and behind it, output flushed.
+
+Every command takes ``--store``, ``--tenant`` and ``--json`` in either place; the later one wins.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from holdfast.cli.session import Session
+
+P = ParamSpec("P")
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store", "-s", metavar="URL", help="Path or URL of the store (or HOLDFAST_URL)."
+    ),
+]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", metavar="NAME", help="See this tenant's state only.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+
+
+def command(
+    app: typer.Typer, name: str, *, panel: str, store: bool = True, **settings: Any
+) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[Concatenate[Session, P], None]]:
+    """Register a function as the command `name`; its first argument is the `Session`.
+
+    Args:
+        app: Where to register it.
+        name: As it is typed.
+        panel: The group in the help.
+        store: It works on the store of ``--store``.
+        **settings: For typer.
+    """
+
+    def register(
+        fn: Callable[Concatenate[Session, P], None],
+    ) -> Callable[Concatenate[Session, P], None]:
+        _, *own = inspect.signature(fn, eval_str=True).parameters.values()
+
+        run: Callable[..., None] = fn
+
+        def call(
+            ctx: typer.Context,
+            *,
+            store: str | None = None,
+            tenant: str | None = None,
+            as_json: bool = False,
+            **arguments: Any,
+        ) -> None:
+            session: Session = ctx.find_root().obj
+            run(session.with_options(store, tenant, as_json), **arguments)
+            sys.stdout.flush()
+
+        shared: dict[str, tuple[Any, Any]] = {"as_json": (JsonOption, False)}
+        if store:
+            shared = {"store": (StoreOption, None), "tenant": (TenantOption, None)} | shared
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_ONLY, annotation=typer.Context),
+            *(parameter.replace(kind=keyword) for parameter in own),
+            *(
+                inspect.Parameter(option, keyword, default=default, annotation=kind)
+                for option, (kind, default) in shared.items()
+            ),
+        ]
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in parameters}
+        call.__doc__ = fn.__doc__
+        app.command(name, rich_help_panel=panel, **settings)(call)
+        return fn
+
+    return register

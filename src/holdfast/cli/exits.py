@@ -1,0 +1,129 @@
+"""From errors to exit statuses: one total table, by stable error code.
+
+Scripts decide by these numbers, so they never change their meaning. The errors that only the
+command line knows stand here too, in the same tree as all others.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.errors import RejectedError, StateError, UsageError
+
+OK: Final = 0
+INTERNAL: Final = 1
+USAGE: Final = 2
+ABSENT: Final = 3
+CONFLICT: Final = 4
+REJECTED: Final = 5
+PAST: Final = 6
+PROBLEMS: Final = 7
+TRY_AGAIN: Final = 8
+DAMAGED: Final = 9
+NOT_A_STORE: Final = 10
+UNKNOWN: Final = 11
+ENGINE: Final = 12
+INTERRUPTED: Final = 130  # as the shell reports SIGINT
+BROKEN_PIPE: Final = 141  # as the shell reports SIGPIPE
+
+
+class AbsentKeyError(RejectedError):
+    """The key asked for is not there."""
+
+    code = "not_found"
+
+
+class FileError(UsageError):
+    """A file named on the command line, or standard output, cannot be read or written."""
+
+    code = "file"
+
+
+class ProblemsFoundError(RejectedError):
+    """The store was checked and is not sound, or not well."""
+
+    code = "problems_found"
+
+
+#: What each status means, in a word or two; ``docs/cli.md`` has the sentences.
+MEANINGS: Final[dict[int, str]] = {
+    OK: "done",
+    INTERNAL: "fault",
+    USAGE: "wrong call",
+    ABSENT: "key absent",
+    CONFLICT: "conflict",
+    REJECTED: "rejected",
+    PAST: "past trimmed",
+    PROBLEMS: "problems found",
+    TRY_AGAIN: "try again later",
+    DAMAGED: "damaged",
+    NOT_A_STORE: "not a store",
+    UNKNOWN: "outcome unknown",
+    ENGINE: "engine failed",
+    INTERRUPTED: "interrupted",
+    BROKEN_PIPE: "broken pipe",
+}
+
+EXITS: Final[dict[str, int]] = {
+    "state_error": INTERNAL,
+    "usage": USAGE,
+    "invalid_argument": USAGE,
+    "invalid_key": USAGE,
+    "invalid_scope": USAGE,
+    "invalid_value": USAGE,
+    "limit_exceeded": USAGE,
+    "configuration": USAGE,
+    "missing_extra": USAGE,
+    "read_only": USAGE,
+    "closed": USAGE,
+    "file": USAGE,
+    "not_found": ABSENT,
+    "conflict": CONFLICT,
+    "rejected": REJECTED,
+    "wrong_type": REJECTED,
+    "ephemeral_mix": REJECTED,
+    "protection_required": REJECTED,
+    "schema_required": REJECTED,
+    "before_horizon": PAST,
+    "diverged": PAST,
+    "problems_found": PROBLEMS,
+    "busy": TRY_AGAIN,
+    "disk_full": TRY_AGAIN,
+    "corruption": DAMAGED,
+    "not_a_store": NOT_A_STORE,
+    "format_version": NOT_A_STORE,
+    "outcome_unknown": UNKNOWN,
+    "poisoned": UNKNOWN,
+    "engine": ENGINE,
+    "unsupported_platform": ENGINE,
+    "forked": ENGINE,
+}
+
+
+def exit_status(error: StateError) -> int:
+    """Return the exit status of an error; a class from elsewhere takes its nearest base's."""
+    for kind in type(error).__mro__:
+        code = getattr(kind, "code", None)
+        if code in EXITS:
+            return EXITS[code]
+    return INTERNAL
+
+
+#: What to do next, said for the command line, where the library's own hint speaks of Python.
+HINTS: Final[dict[str, str]] = {
+    "conflict": "read it again (holdfast get --meta) and retry with the revision it has now",
+    "read_only": "leave --read-only out",
+    "closed": "run the command again",
+    "outcome_unknown": "run holdfast changes to see whether it happened before you retry",
+    "poisoned": "run the command again",
+    "corruption": "holdfast verify shows the extent, "
+    "holdfast repair SOURCE --into TARGET salvages what is sound",
+    "forked": "run the command again",
+}
+
+
+def hint_of(error: StateError) -> str:
+    """Return what the caller can do next; a hint of the occasion wins over that of the class."""
+    if error.hint == type(error).default_hint:
+        return HINTS.get(error.code, error.hint)
+    return error.hint
