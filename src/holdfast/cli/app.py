@@ -60,7 +60,7 @@ def _options(
     ] = False,
 ) -> None:
     """Durable state for agents, workflows and sessions: look at it, change it, look after it."""
-    ctx.obj = Session(store, tenant or "", as_json, read_only, dashes="--" in sys.argv)
+    ctx.obj = Session(store, tenant or "", as_json, read_only, dashes=ctx.obj == "dashes")
 
 
 for group in (records, past, transfer, upkeep, bench):
@@ -93,7 +93,12 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
-        status = command.main(list(arguments), prog_name="holdfast", standalone_mode=False)
+        status = command.main(
+            list(arguments),
+            prog_name="holdfast",
+            standalone_mode=False,
+            obj="dashes" if "--" in arguments else None,
+        )
     except _ClickException as error:
         path = error.ctx.command_path if getattr(error, "ctx", None) else "holdfast"
         raise UsageError(error.format_message(), hint=f"see {path} --help") from None

@@ -124,6 +124,9 @@ HINTS: Final[dict[str, str]] = {
 
 def hint_of(error: StateError) -> str:
     """Return what the caller can do next; a hint of the occasion wins over that of the class."""
-    if error.hint == type(error).default_hint:
-        return HINTS.get(error.code, error.hint)
-    return error.hint
+    if error.hint and error.hint != type(error).default_hint:
+        return error.hint
+    if getattr(error, "reason", None) == "exists":
+        return "leave --if-absent out to replace it"
+    fallback = "see the command's --help" if isinstance(error, UsageError) else ""
+    return HINTS.get(error.code, error.hint) or fallback

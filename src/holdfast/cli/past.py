@@ -21,7 +21,7 @@ from holdfast.cli.options import (
     metadata_fields,
     write_options,
 )
-from holdfast.cli.render import Column, Output, short_time, text, time_text, to_json
+from holdfast.cli.render import Column, Output, plural, short_time, text, time_text, to_json
 from holdfast.cli.session import Session
 from holdfast.manager import StateManager
 from holdfast.store.lines import to_json as plain
@@ -238,7 +238,7 @@ def rewind(
     with session.write() as state:
         count = state.rewind(scope, key, to=moment, **options)
         revision = state.revision
-    words = f"rewound {count} key{'' if count == 1 else 's'} of {scope} to {to}"
+    words = f"rewound {plural(count, 'key')} of {scope} to {to}"
     session.out.say(
         words if count else f"nothing to do: {scope} is as it was at {to}",
         {"scope": scope, "key": key, "to": to, "changed": count, "revision": revision},

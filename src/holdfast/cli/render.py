@@ -101,6 +101,11 @@ def short_time(moment: datetime | None) -> str:
     return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def plural(count: int, word: str) -> str:
+    """Return a number with its noun."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
 def size_text(size: int | None) -> str:
     """Return bytes in the unit that suits them."""
     if size is None:

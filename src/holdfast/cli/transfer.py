@@ -22,7 +22,7 @@ from holdfast.cli.options import (
     write_options,
 )
 from holdfast.cli.progress import progress_bar
-from holdfast.cli.render import note
+from holdfast.cli.render import note, plural
 from holdfast.cli.session import Session, refuse_missing
 from holdfast.errors import ConflictError, InvalidValueError
 
@@ -41,7 +41,7 @@ def export(
                 session.out.line(line)
             return
         count = _write_file(Path(file), state.export_lines(), force=force)
-    words = f"exported {count} key{'' if count == 1 else 's'} to {file}"
+    words = f"exported {plural(count, 'key')} to {file}"
     session.out.say(words, {"file": file, "records": count})
 
 
@@ -85,7 +85,7 @@ def import_(
             if error.reason == "exists":
                 error.hint = "--overwrite replaces keys that exist; nothing was imported"
             raise
-    words = f"imported {count} key{'' if count == 1 else 's'}"
+    words = f"imported {plural(count, 'key')}"
     session.out.say(words, {"file": file, "records": count})
 
 
@@ -127,8 +127,8 @@ def copy(
     ):
         report = state.copy_to(target, progress=advance)
     session.out.say(
-        f"copied {report.records} records, {report.versions} versions, "
-        f"{report.commits} commits to {target}, as of revision {report.revision}",
+        f"copied {plural(report.records, 'record')}, {plural(report.versions, 'version')}, "
+        f"{plural(report.commits, 'commit')} to {target}, as of revision {report.revision}",
         {
             "source": source,
             "target": target,

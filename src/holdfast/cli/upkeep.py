@@ -14,7 +14,7 @@ from holdfast.cli.exits import ProblemsFoundError
 from holdfast.cli.inputs import parse_duration
 from holdfast.cli.options import ClassName
 from holdfast.cli.progress import progress_bar
-from holdfast.cli.render import Column, Output, size_text, text
+from holdfast.cli.render import Column, Output, plural, size_text, text
 from holdfast.cli.session import Session, refuse_missing
 from holdfast.errors import UsageError
 from holdfast.store.retention import HistoryPolicy
@@ -84,7 +84,7 @@ def verify(session: Session) -> None:
     _list_problems(out, problems)
     if problems:
         raise ProblemsFoundError(
-            f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found",
+            f"{plural(len(problems), 'problem')} found",
             hint="holdfast repair SOURCE --into TARGET salvages what is sound",
         )
     if out.json:
@@ -114,13 +114,14 @@ def repair(
         out.object(dataclasses.asdict(report))
     else:
         out.line(
-            f"salvaged {report.records} records, {report.versions} versions, "
-            f"{report.commits} commits into {text(into)}"
+            f"salvaged {plural(report.records, 'record')}, "
+            f"{plural(report.versions, 'version')}, "
+            f"{plural(report.commits, 'commit')} into {text(into)}"
         )
         _list_problems(out, report.lost)
     if report.lost:
         raise ProblemsFoundError(
-            f"{len(report.lost)} thing{'s' if len(report.lost) > 1 else ''} could not be salvaged",
+            f"{plural(len(report.lost), 'thing')} could not be salvaged",
             hint="they are listed above; the rest is in the new store",
         )
 
@@ -172,7 +173,8 @@ def compact(
             state.set_retention(policies)
         report = state.compact(policies, train=train)
     session.out.say(
-        f"trimmed {report.versions_trimmed} versions and {report.commits_trimmed} commits, "
+        f"trimmed {plural(report.versions_trimmed, 'version')} and "
+        f"{plural(report.commits_trimmed, 'commit')}, "
         f"freed {size_text(report.bytes_reclaimed)}; "
         + (
             f"the journal begins behind revision {report.horizon}"
