@@ -22,6 +22,7 @@ from holdfast.store.journal import (
     Header,
     journal_horizon,
     parse_header,
+    read_head,
 )
 from holdfast.store.kernel import Kernel
 from holdfast.store.past import (
@@ -136,7 +137,8 @@ def _changes_page(
         break
     if left is not None:
         picked = picked[:left]
-    stored = [_stored(view, kernel, r, e) if values else None for _, r, _, e in picked]
+    wanted_ = [(entry.place, revision) for _, revision, _, entry in picked]
+    stored = _stored(view, kernel, wanted_) if values else [None] * len(picked)
     page = [
         _change(header, revision, commit, entry, found, values)
         for (header, revision, commit, entry), found in zip(picked, stored, strict=True)
@@ -144,18 +146,22 @@ def _changes_page(
     return page, since, more
 
 
-def _stored(view: View, kernel: Kernel, revision: int, entry: ChangeEntry) -> Found | None:
-    """Return the version that a change wrote, or None where retention has trimmed it."""
-    key = layout.version_key(entry.place, revision)
-    row = view.get(key)
-    if row is not None:
-        return restore_version(view, kernel.payloads, entry.place, parse_version(key, row))
-    raw = view.get(layout.DATA + entry.place)  # compaction may have kept the live row only
-    if raw is not None:
-        live = record.parse(entry.place, raw)
-        if live.revision == revision:
-            return Found(entry.place, live, kernel.payloads.restore(entry.place, live))
-    return None
+def _stored(view: View, kernel: Kernel, wrote: list[tuple[bytes, int]]) -> list[Found | None]:
+    """Return the version that each (place, revision) wrote; None where retention trimmed it."""
+    keys = [layout.version_key(place, revision) for place, revision in wrote]
+    found: list[Found | None] = []
+    for (place, revision), key, row in zip(wrote, keys, view.get_many(keys), strict=True):
+        if row is not None:
+            version = parse_version(key, row)
+            found.append(restore_version(view, kernel.payloads, place, version))
+            continue
+        raw = view.get(layout.DATA + place)  # compaction may have kept the live row only
+        live = record.parse(place, raw) if raw is not None else None
+        if live is not None and live.revision == revision:
+            found.append(Found(place, live, kernel.payloads.restore(place, live)))
+        else:
+            found.append(None)
+    return found
 
 
 def _change(
@@ -225,9 +231,13 @@ def differences(
         if first.revision > last.revision:
             raise InvalidArgumentError("diff goes from an earlier to a later revision")
         refuse_before(journal_horizon(view)[0], first.revision, "the journal")
-        touched = sorted(touched_between(view, first.revision, last.revision, start, stop))
+        # Expiry alone takes a key away, without a commit: the index names those that nobody has
+        # written since, and every other was written between `first` and now.
+        head = read_head(view).revision
+        touched = set(touched_between(view, first.revision, head, start, stop))
+        touched |= _expired_between(view, first.time_ns, last.time_ns, start, stop)
     with kernel.pins.hold(first.revision) as pin:
-        for place in touched:
+        for place in sorted(touched):
             pin.renew()
             with kernel.engine.read() as view:
                 old = find_at(view, kernel.payloads, place, first)
@@ -243,6 +253,18 @@ def differences(
                 state_value(old) if old is not None else None,
                 state_value(new) if new is not None else None,
             )
+
+
+def _expired_between(
+    view: View, after_ns: int, until_ns: int, start: bytes, stop: bytes
+) -> set[bytes]:
+    """Return the places of a range whose live record expires in ``after < time <= until``."""
+    begin = layout.EXPIRY + layout.PARTITION
+    rows = view.scan(
+        begin + (after_ns + 1).to_bytes(8), begin + (until_ns + 1).to_bytes(8), keys_only=True
+    )
+    places = {layout.expiry_parts(key)[1] for key, _ in rows}
+    return {place for place in places if start <= place < stop}
 
 
 def rewind_ops(

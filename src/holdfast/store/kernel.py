@@ -174,6 +174,11 @@ class Kernel:
             if there is not None:  # another process was faster
                 made = there
                 return Batch()
+            if view.get(layout.INCOMPLETE) is not None:
+                raise NotAStoreError(
+                    "a copy or repair into this store was cut off",
+                    hint="delete it and run the copy or repair again",
+                )
             if view.scan(b"\x00", b"\xff", limit=1, keys_only=True):
                 raise NotAStoreError("the engine holds data that is not a Holdfast store")
             made = fresh

@@ -28,6 +28,7 @@ HEAD = META + PARTITION + pack_text("head")
 JOURNAL_HORIZON = META + PARTITION + pack_text("journal-horizon")
 SCOPE_HORIZON = META + PARTITION + pack_text("scope-horizon")  # + tenant, scope
 PIN = META + PARTITION + pack_text("pin")  # + pin id
+INCOMPLETE = META + PARTITION + pack_text("incomplete")  # a copy or repair goes on
 RETENTION = META + PARTITION + pack_text("retention")
 
 MAX_KEY_BYTES = 2500

@@ -157,17 +157,18 @@ def parse_lines(lines: Iterable[str]) -> Iterator[tuple[SetOperation, dt.datetim
             continue
         try:
             expires = line.get("expires_at")
-            yield (
-                SetOperation(
-                    StateScope.parse(line["scope"]),
-                    line["key"],
-                    from_json(line["value"]),
-                    StateClass[line.get("class", "standard").upper()],
-                ),
-                None if expires is None else dt.datetime.fromisoformat(expires),
+            expires_at = None if expires is None else dt.datetime.fromisoformat(expires)
+            operation = SetOperation(
+                StateScope.parse(line["scope"]),
+                line["key"],
+                from_json(line["value"]),
+                StateClass[line.get("class", "standard").upper()],
             )
         except KeyError as error:
             raise InvalidArgumentError(f"line {number} lacks or misnames {error}") from None
+        except (ValueError, TypeError, AttributeError):
+            raise InvalidArgumentError(f"line {number}: class or expires_at is malformed") from None
+        yield operation, expires_at
 
 
 def _refuse_constant(text: str) -> Any:

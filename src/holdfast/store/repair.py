@@ -310,10 +310,9 @@ class _Repair:
         digest, records = digest_of(self._engine)
         head = Head(self._highest, time_ns, hash_, digest, records, self._highest)
         self._target.put(layout.HEAD, pack_head(head))
-        self._target.put(layout.STORE, self._identity())
         self._target.flush()
-        self._engine.flush()
         self._record_losses()
+        self._target.finish(self._identity())
         return commits
 
     def _horizons(self, *, everything: bool) -> None:

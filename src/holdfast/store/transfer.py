@@ -59,6 +59,8 @@ class Target:
                 raise InvalidArgumentError(
                     "the target is not empty", hint="name a path that does not exist yet"
                 )
+        # Until `finish`, this row stands where the identity should be: it is no store.
+        engine.write(Durability.OS, lambda _: Batch(puts=[(layout.INCOMPLETE, b"")]))
 
     def put(self, key: bytes, value: bytes) -> None:
         """Add a row."""
@@ -92,6 +94,13 @@ class Target:
         batch.puts = list(dict(batch.puts).items())  # the last one of a key
         if batch.puts:
             self.engine.write(Durability.RELAXED, lambda _: batch)
+
+    def finish(self, identity: bytes) -> None:
+        """Make the target a store, on disk."""
+        self.flush()
+        batch = Batch(puts=[(layout.STORE, identity)], deletes=[layout.INCOMPLETE])
+        self.engine.flush()
+        self.engine.write(Durability.SYNC, lambda _: batch)
 
     def replace(self, place: bytes, raw: bytes | None) -> None:
         """Bring a place that may have been copied already up to date."""
@@ -222,9 +231,7 @@ def _finish(kernel: Kernel, target: Target, reached: int, begun: int) -> CopyRep
     target.flush()
     records, versions, commits = _count(target.engine)
     assert identity is not None
-    target.put(layout.STORE, identity)
-    target.flush()
-    target.engine.flush()
+    target.finish(identity)
     return CopyReport(records, versions, commits, head.revision)
 
 
