@@ -570,7 +570,7 @@ class AsyncStateManager:
     async def _commit(self, intent: Intent) -> Intent:
         """Send an intent through the lane and await its outcome."""
         kernel = self._kernel
-        kernel.refuse_read_only()
+        kernel.admit(intent)
         loop = asyncio.get_running_loop()
         waker = self._wakers.get(loop)
         if waker is None:

@@ -53,7 +53,7 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
         found = load_environment(path=config)
         target = found.pop("url", None) if target is None else target
         found.pop("url", None)
-        tenant = str(found.pop("tenant", "")) if not tenant else tenant
+        tenant = tenant or str(found.pop("tenant", ""))
         options = found | options
         if target is None:
             raise ConfigurationError(
@@ -81,9 +81,7 @@ def open_kernel(
     engine = open_engine(target, read_only=settings.read_only, create=settings.create, clock=clock)
     try:
         if settings.compression is None:
-            settings = dataclasses.replace(
-                settings, compression=getattr(engine, "use_compression", True)
-            )
+            settings = dataclasses.replace(settings, compression=engine.traits.compress)
         return Kernel(engine, settings, clock)
     except BaseException:
         engine.close()

@@ -183,11 +183,11 @@ class StateTransaction:
         place = self._address.place(owner, key)
         kernel = self._kernel
         if kernel.ephemeral.get(place, kernel.clock.now_ns()) is not None:
-            raise EphemeralMixError(f"{scope}/{key} is ephemeral; transactions are for durable state")
+            raise EphemeralMixError(f"{scope}/{key} is ephemeral and takes no part here")
         return owner, place
 
     def _class(self, scope: Scope, state_class: StateClass | None) -> StateClass | None:
-        """Return the class that a write asks for, or the policy's, or None; refuse what cannot be."""
+        """Return the class that a write asks for, or the policy's; refuse what cannot be."""
         if state_class is None and self._policies:
             state_class = self._policies.state_class(self._address.scope(scope))
         if state_class is not None:

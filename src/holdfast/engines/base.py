@@ -37,6 +37,7 @@ class EngineTraits:
         remote: Every call is a network round trip: callers move reads off the event loop.
         max_key_bytes: The longest key the engine takes.
         max_batch_bytes: The most bytes one write may put.
+        compress: Whether the store above should compress large values (unless it is told).
     """
 
     name: str
@@ -45,13 +46,14 @@ class EngineTraits:
     remote: bool = False
     max_key_bytes: int = 2500
     max_batch_bytes: int = 512 * 1024 * 1024
+    compress: bool = True
 
 
 @dataclass(slots=True)
 class Batch:
-    """The outcome of a write's body. Applied atomically in this order:
+    """The outcome of a write's body, applied atomically.
 
-    `delete_ranges`, then `deletes`, then `puts`. A key MUST NOT be put twice in one batch.
+    In this order: `delete_ranges`, then `deletes`, then `puts`. A key MUST NOT be put twice in one batch.
     Deleting what is absent is no error.
     """
 
@@ -131,7 +133,7 @@ class Engine(Protocol):
         ...
 
     def reclaim(self, budget: int | None = None) -> int:
-        """Give free space back to the disk, at most about `budget` bytes; return bytes given back."""
+        """Give free space back to the disk, about `budget` bytes at most; return how much."""
         ...
 
     def stats(self) -> Mapping[str, int | float | str]:
@@ -143,6 +145,8 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Flush and release everything. Closing twice is no error; any other call then raises
-        `ClosedError`."""
+        """Flush and release everything. Closing twice is no error.
+
+        Any other call then MUST raise `ClosedError`.
+        """
         ...

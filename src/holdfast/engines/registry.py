@@ -90,7 +90,7 @@ def _find(scheme: str) -> OpenEngine:
     )
 
 
-def _open_memory(url: EngineURL, *, read_only: bool = False, clock: Clock | None = None) -> Engine:
+def _open_memory(url: EngineURL, **_: object) -> Engine:
     if url.location or url.params:
         raise ConfigurationError("memory: takes no location and no options")
     return MemoryEngine()

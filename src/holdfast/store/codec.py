@@ -103,22 +103,22 @@ def _lower(value: Any, path: str, above: list[int]) -> Any:
         return msgspec.msgpack.Ext(_BIGINT, number.to_bytes(size, signed=True))
     if isinstance(value, float):
         return float(value)
-    lowered = _lower_scalar(value, path)
+    lowered = _lower_scalar(value)
     if lowered is not None:
         return lowered
     return _lower_container(value, path, above)
 
 
-def _lower_scalar(value: Any, path: str) -> msgspec.msgpack.Ext | bytes | None:
+def _lower_scalar(value: Any) -> msgspec.msgpack.Ext | bytes | None:
     ext = msgspec.msgpack.Ext
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     if isinstance(value, dt.datetime):
-        return ext(_DATETIME, _iso(value, path))
+        return ext(_DATETIME, _iso(value))
     if isinstance(value, dt.date):
         return ext(_DATE, value.isoformat().encode())
     if isinstance(value, dt.time):
-        return ext(_TIME, _iso(value, path))
+        return ext(_TIME, _iso(value))
     if isinstance(value, dt.timedelta):
         return ext(_TIMEDELTA, _encode([value.days, value.seconds, value.microseconds]))
     if isinstance(value, UUID):
@@ -128,7 +128,7 @@ def _lower_scalar(value: Any, path: str) -> msgspec.msgpack.Ext | bytes | None:
     return None
 
 
-def _iso(value: dt.datetime | dt.time, path: str) -> bytes:
+def _iso(value: dt.datetime | dt.time) -> bytes:
     text = value.isoformat()
     # A zone's name is not kept: its offset is, which names the same moment.
     if value.fold and value.tzinfo is None:
@@ -191,7 +191,7 @@ def _lower_dict(value: dict[Any, Any], path: str, above: list[int]) -> dict[str,
 
 def _fields_of(value: Any) -> Any:
     """Return the fields of a typed object as plain data, or None if it is not one we know."""
-    if isinstance(value, enum.Enum) or isinstance(value, type):
+    if isinstance(value, enum.Enum | type):
         return None
     if isinstance(value, msgspec.Struct):
         config = value.__struct_config__

@@ -68,7 +68,7 @@ class Committer:
             self.degraded = error.code
             for intent in group:
                 intent.error = error
-        except BaseException as error:  # handed to every caller, who raises it
+        except BaseException as error:  # noqa: BLE001 - handed to every caller, who raises it
             for intent in group:
                 intent.error = error
 

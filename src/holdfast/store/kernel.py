@@ -19,6 +19,7 @@ from holdfast.engines.base import Batch, Durability, Engine, View
 from holdfast.errors import (
     ConfigurationError,
     FormatVersionError,
+    LimitExceededError,
     NotAStoreError,
     ReadOnlyError,
     StateError,
@@ -216,10 +217,26 @@ class Kernel:
         if self.settings.read_only:
             raise ReadOnlyError("the store is open for reading only")
 
-    def commit(self, intent: Intent) -> Intent:
-        """Commit an intent and return it with its outcome, or raise why not."""
+    def admit(self, intent: Intent) -> None:
+        """Refuse what can never be committed, before it is queued.
+
+        Raises:
+            ReadOnlyError: The store is open for reading.
+            LimitExceededError: One atomic commit cannot be as large.
+        """
         if self.settings.read_only:
             self.refuse_read_only()
+        if len(intent.ops) > 1 and intent.measure() > self.engine.traits.max_batch_bytes:
+            raise LimitExceededError(
+                "this is too large for one atomic commit",
+                hint="split it: fewer keys at once, or scopes in parts by prefix",
+                limit=self.engine.traits.max_batch_bytes,
+                actual=intent.weight,
+            )
+
+    def commit(self, intent: Intent) -> Intent:
+        """Commit an intent and return it with its outcome, or raise why not."""
+        self.admit(intent)
         self.lane.submit(intent)
         if intent.error is not None:
             raise intent.error

@@ -73,7 +73,7 @@ def split_place(place: bytes) -> tuple[str, StateScope, str]:
 def behind(place: bytes) -> bytes:
     """Return where a range of places begins that leaves out `place`.
 
-    ``place + b"\\0"`` would not do: in the space of versions the rows of `place` are behind it.
+    One NUL behind `place` would not do: in the space of versions the rows of `place` are behind it.
     No other place starts with the bytes of `place`, so nothing else is left out.
     """
     return after(place)

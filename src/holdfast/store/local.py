@@ -1,6 +1,4 @@
-"""Writes of ephemeral values: done at once, in this process, with the rules that keep a key
-either ephemeral or durable.
-"""
+"""Writes of ephemeral values: done at once, and a key stays either ephemeral or durable."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ from holdfast.errors import (
     ConflictError,
     EphemeralMixError,
     InvalidArgumentError,
-    LimitExceededError,
 )
 from holdfast.store import intent as wanted
 from holdfast.store import layout
@@ -112,7 +111,7 @@ class WholeScopes:
             for op in ops:
                 self._refuse_ephemeral(op.place)
             try:
-                yield self._bounded(self._writer.intent(ops, None, None, options))
+                yield self._writer.intent(ops, None, None, options)
                 return len(ops)
             except ConflictError:
                 if attempt == attempts()[-1]:
@@ -164,14 +163,4 @@ class WholeScopes:
                 yield step, StateScope.step(target.ids[0], step.ids[1])
 
     def _intent(self, core: TransactionCore, options: WriteOptions) -> Intent:
-        return self._bounded(core.intent(self._writer.intent([], None, None, options)))
-
-    def _bounded(self, intent: Intent) -> Intent:
-        if intent.measure() > self._kernel.engine.traits.max_batch_bytes:
-            raise LimitExceededError(
-                "the scope is too large for one atomic commit",
-                hint="copy it key by key, or in parts by prefix",
-                limit=self._kernel.engine.traits.max_batch_bytes,
-                actual=intent.weight,
-            )
-        return intent
+        return core.intent(self._writer.intent([], None, None, options))

@@ -185,7 +185,7 @@ def copy_store(kernel: Kernel, engine: Engine, progress: Progress | None = None)
 
 
 def _catch_up(kernel: Kernel, target: Target, reached: int, begun: int) -> tuple[int, bool]:
-    """Copy headers behind `reached`, and what they changed; return the new one, and whether more."""
+    """Copy headers behind `reached` and what they changed; return how far, and if there is more."""
     with kernel.engine.read() as view:
         return _headers(view, target, reached, begun, limit=_ROWS)
 

@@ -37,9 +37,8 @@ def as_type(value: Any, kind: type[T], where: str) -> T:
         except ValueError as error:  # pydantic's ValidationError is one, without an import
             details = getattr(error, "errors", None)
             first = details(include_input=False, include_url=False)[0] if details else {}
-            path = "$" + "".join(
-                f"[{part}]" if isinstance(part, int) else f".{part}" for part in first.get("loc", ())
-            )
+            steps = first.get("loc", ())
+            path = "$" + "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps)
             raise WrongTypeError(
                 f"{where} does not fit {name} at {path} ({first.get('type', 'invalid')})"
             ) from None

@@ -31,11 +31,13 @@ from holdfast.errors import NotAStoreError
 __all__ = ["SqliteEngine", "SqliteSettings", "open_engine", "wal_reset_bug"]
 
 
-def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None = None) -> Engine:
+def open_engine(
+    target: EngineURL | SqliteSettings, *, read_only: bool = False, clock: Clock | None = None
+) -> Engine:
     """Open the store of ``sqlite:PATH?name=value``, making it if it does not exist.
 
     Args:
-        url: The path and the settings (`SqliteSettings`).
+        target: The settings, or a URL: the path, and the settings as options.
         read_only: Write nothing; the store must exist.
         clock: Used to wait between checkpoints.
 
@@ -48,7 +50,7 @@ def open_engine(url: EngineURL, *, read_only: bool = False, clock: Clock | None 
         BusyError: Another process has it open exclusively.
         CorruptionError: It is damaged.
     """
-    settings = SqliteSettings.from_url(url)
+    settings = target if isinstance(target, SqliteSettings) else SqliteSettings.from_url(target)
     if os.path.islink(settings.path) and not settings.path.exists():
         raise NotAStoreError(f"{settings.path} is a link to nothing")
     return SqliteEngine(settings, read_only=read_only, clock=clock)

@@ -54,7 +54,12 @@ class SqliteEngine:
         # after a change of directory.
         settings = replace(settings, path=Path(os.path.realpath(settings.path)))
         self.settings = settings
-        self.traits = EngineTraits(name="sqlite", persistent=True, shared=not settings.exclusive)
+        self.traits = EngineTraits(
+            name="sqlite",
+            persistent=True,
+            shared=not settings.exclusive,
+            compress=settings.use_compression,
+        )
         self._path = str(settings.path)
         self._read_only = read_only
         self._clock = clock or SystemClock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from holdfast.config import EngineURL, settings_from
 from holdfast.errors import ConfigurationError
@@ -31,6 +32,8 @@ class SqliteSettings:
             only helps files made without checksums.
         temp_store: ``"default"``, ``"file"`` or ``"memory"``, passed to SQLite.
     """
+
+    scheme: ClassVar[str] = "sqlite"
 
     path: Path
     cache_capacity: int = 16 * MIB
