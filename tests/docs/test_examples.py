@@ -28,12 +28,18 @@ def run_python(text: str, where: str, line: int, namespace: dict[str, Any]) -> l
     return out.getvalue().splitlines()
 
 
-def run_command(command: str, where: str, expected: list[str]) -> None:
-    """Run a shell command with the `holdfast` of this environment and compare its output."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def run_command(command: str, where: str, expected: list[str], environment: dict[str, str]) -> None:
+    """Run a shell command with the `holdfast` of this environment and compare its output.
+
+    ``export NAME=value`` holds for the rest of the page.
+    """
+    if command.startswith("export "):
+        name, _, value = command.removeprefix("export ").partition("=")
+        environment[name] = value
+        return
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
-        env=os.environ | {"PATH": path, "NO_COLOR": "1", "COLUMNS": "100"},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -55,6 +61,8 @@ def test_the_examples_of_a_page_run(
     """Blocks run in order, in one namespace and an empty directory, and print what they say."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HOLDFAST_URL", raising=False)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "NO_COLOR": "1", "COLUMNS": "100"}
     name = str(page.relative_to(ROOT))
     namespace: dict[str, Any] = {"__name__": "__main__"}
     try:
@@ -68,7 +76,7 @@ def test_the_examples_of_a_page_run(
                 assert expected is None or printed == expected, where
             elif block.language == "console":
                 for command, output in commands(block.text):
-                    run_command(command, where, output)
+                    run_command(command, where, output, environment)
     finally:
         for made in namespace.values():
             if type(made).__name__ == "StateManager":
