@@ -21,6 +21,10 @@ COMPRESS_FROM: Final = 4096
 DELTA_FROM: Final = 4096
 #: A full copy is journaled at least this often.
 MAX_RUN: Final = 31
+#: Payloads below this are not worth a dictionary.
+SMALL_FROM: Final = 64
+#: The fewest samples to train on: zstd's trainer was seen to crash the process on a handful.
+_SAMPLES: Final = 100
 _MAX_WINDOW_LOG: Final = 27  # 128 MiB, the most a decoder is asked to hold
 
 
@@ -118,8 +122,11 @@ def apply_delta(base: bytes, delta: bytes, size: int, where: str) -> bytes:
 
 def train(samples: Sequence[bytes], size: int = 64 * 1024) -> bytes | None:
     """Train a dictionary on payloads, or return None where they are too few or too alike."""
+    useful = [sample for sample in samples if len(sample) >= SMALL_FROM]
+    if len(useful) < _SAMPLES:
+        return None
     try:
-        return zstandard.train_dictionary(size, list(samples), level=3).as_bytes()
+        return zstandard.train_dictionary(size, useful, level=3).as_bytes()
     except zstandard.ZstdError:
         return None
 
