@@ -53,7 +53,7 @@ class EngineTraits:
 class Batch:
     """The outcome of a write's body, applied atomically.
 
-    In this order: `delete_ranges`, then `deletes`, then `puts`. A key MUST NOT be put twice in one batch.
+        compress: Whether the store above should compress large values, unless it was told otherwise.
     Deleting what is absent is no error.
     """
 
