@@ -1,4 +1,4 @@
-"""The smallest program worth running; `test_wheel.py` runs it in environments with the wheel only."""
+"""The smallest program worth running: `test_wheel.py` runs it where there is only the wheel."""
 
 import sys
 from importlib import metadata
