@@ -91,17 +91,17 @@ class GroupBuilder:
     def decide(self, intents: Sequence[Intent]) -> tuple[Batch, list[Outcome]]:
         """Return the batch that commits what may be committed, and the outcome of each intent."""
         keys = [layout.HEAD]
+        owners: set[bytes] = set()  # few, while places are many
         for intent in intents:
             for op in intent.ops:
                 keys.append(layout.DATA + op.place)
-                keys.append(layout.SCOPES + op.owner)
+                owners.add(op.owner)
             if intent.given:
                 keys.append(layout.commit_key(intent.commit_id))
             if intent.reads:
-                keys.extend(layout.DATA + place for place in intent.reads)
-        rows = self._rows
-        for key, row in zip(keys, self._view.get_many(keys), strict=True):
-            rows[key] = row
+                keys.extend([layout.DATA + place for place in intent.reads])
+        keys.extend([layout.SCOPES + owner for owner in owners])
+        self._rows = rows = dict(zip(keys, self._view.get_many(keys), strict=True))
         self._head = head = parse_head(rows[layout.HEAD])
         self._now = max(self._clock_ns, head.time_ns)
         self._revision, self._digest, self._count = head.revision, head.digest, head.records

@@ -151,31 +151,46 @@ class Step:
         self.state_class = _DEFAULT_CLASS if state_class is None else state_class
         self.expires_ns = expires or 0
 
-        def make(kind: int, encoding: int, payload: bytes, full_sum: bytes | None) -> bytes:
-            return build(
+        previous = 0 if stored is None else stored.revision
+        self.live = self.row = live = build(
+            op.place,
+            record.VALUE,
+            prepared.encoding,
+            self.state_class,
+            run,
+            revision,
+            previous,
+            version,
+            created,
+            now_ns,
+            prepared.size,
+            prepared.payload,
+            self.expires_ns,
+            intent.correlation,
+            intent.actor,
+            schema,
+        )
+        if delta is not None:
+            self.row = build(
                 op.place,
-                kind,
-                encoding,
+                record.DELTA,
+                record.MSGPACK | compression,
                 self.state_class,
                 run,
                 revision,
-                0 if stored is None else stored.revision,
+                previous,
                 version,
                 created,
                 now_ns,
                 prepared.size,
-                payload,
+                delta,
                 self.expires_ns,
                 intent.correlation,
                 intent.actor,
                 schema,
                 None,
-                full_sum,
+                live[-16:],
             )
-
-        self.live = self.row = live = make(record.VALUE, prepared.encoding, prepared.payload, None)
-        if delta is not None:
-            self.row = make(record.DELTA, record.MSGPACK | compression, delta, live[-16:])
 
     def _clear(
         self, operation: int, kind: int, intent: Intent, revision: int, now_ns: int
