@@ -37,6 +37,8 @@ class EngineTraits:
         remote: Every call is a network round trip: callers move reads off the event loop.
         max_key_bytes: The longest key the engine takes.
         max_batch_bytes: The most bytes one write may put.
+        clocked: Views have a `now_ns` of the store's own clock (see `ClockedView`), so that commit
+            times do not depend on which machine writes.
         compress: Whether the store above should compress large values (unless it is told).
     """
 
@@ -46,6 +48,7 @@ class EngineTraits:
     remote: bool = False
     max_key_bytes: int = 2500
     max_batch_bytes: int = 512 * 1024 * 1024
+    clocked: bool = False
     compress: bool = True
 
 
@@ -53,6 +56,8 @@ class EngineTraits:
 class Batch:
     """The outcome of a write's body, applied atomically.
 
+        clocked: Views have a `now_ns` of the store's own clock (see `ClockedView`), so that commit
+            times do not depend on which machine writes.
         compress: Whether the store above should compress large values, unless it was told otherwise.
     Deleting what is absent is no error.
     """
@@ -87,6 +92,14 @@ class View(Protocol):
         At most `limit` pairs. With `keys_only` values are not read and come as ``b""``.
         MUST raise `CorruptionError`, never return short, where the engine notices damage.
         """
+        ...
+
+
+class ClockedView(View, Protocol):
+    """A view of an engine that has a clock of its own (`traits.clocked`)."""
+
+    def now_ns(self) -> int:
+        """Return the store's time, in nanoseconds since the epoch."""
         ...
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from holdfast.clock import Clock
-from holdfast.engines.base import Batch, Durability, Engine, View
+from holdfast.engines.base import Batch, ClockedView, Durability, Engine, View
 from holdfast.errors import DiskFullError, OutcomeUnknownError, StateError
 from holdfast.store.group import GroupBuilder, Outcome
 from holdfast.store.intent import Intent
@@ -38,6 +39,7 @@ class Committer:
     ) -> None:
         self._engine = engine
         self._now = clock.now_ns
+        self._clocked = engine.traits.clocked
         self._payloads = payloads
         self._chain_key = chain_key
         self._committed = committed
@@ -85,7 +87,8 @@ class Committer:
 
         def body(view: View) -> Batch:
             nonlocal outcomes, places
-            builder = GroupBuilder(view, self._now(), self._payloads, self._chain_key)
+            now = cast(ClockedView, view).now_ns() if self._clocked else self._now()
+            builder = GroupBuilder(view, now, self._payloads, self._chain_key)
             batch, outcomes = builder.decide(group)
             places = builder.places
             return batch

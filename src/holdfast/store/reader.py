@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from holdfast.clock import Clock, from_ns, to_ns
-from holdfast.engines.base import Engine, View
+from holdfast.engines.base import ClockedView, Engine, View
 from holdfast.errors import HorizonError, InvalidArgumentError
 from holdfast.store import layout, record
 from holdfast.store.codec import decode
@@ -39,6 +39,7 @@ from holdfast.store.value import StateClass, StateMetadata, StateValue
 
 PAGE = 500
 _FIRST_PAGE = 64
+_AT_ONCE = 1000  # a scan with a limit up to this is one page, and needs no pin
 
 
 class Reader:
@@ -134,7 +135,9 @@ class Reader:
     def now(self, view: View) -> Moment:
         """Return the present moment of `view`."""
         head = read_head(view)
-        return Moment(head.revision, max(self.clock.now_ns(), head.time_ns))
+        clocked = self.engine.traits.clocked
+        time_ns = cast(ClockedView, view).now_ns() if clocked else self.clock.now_ns()
+        return Moment(head.revision, max(time_ns, head.time_ns))
 
     # --- ranges ---------------------------------------------------------------------------
 
@@ -157,7 +160,7 @@ class Reader:
             reverse: Descending.
             keys_only: Leave payloads empty (values are not read where the engine can avoid it).
         """
-        size = _FIRST_PAGE if limit is None else min(limit, PAGE)
+        size = _FIRST_PAGE if limit is None else min(limit, _AT_ONCE)
         left = limit
         if left == 0:
             return
@@ -223,6 +226,8 @@ class Reader:
                 if keys_only:
                     if place not in gone:
                         page.append(Found(place, _NO_RECORD, b""))
+                elif raw[:4] == record.SIMPLE:  # a value without an expiry
+                    page.append(SimpleFound(place, raw))
                 else:
                     found = parse(place, raw)
                     if moment.shows(found):
@@ -289,8 +294,32 @@ def _rest(start: bytes, stop: bytes, last: bytes, reverse: bool) -> tuple[bytes,
     return (start, last) if reverse else (layout.behind(last), stop)
 
 
+class SimpleFound(Found):
+    """A live record that starts with `record.SIMPLE`, checked; its fields are parsed on demand.
+
+    Attributes:
+        raw: Its bytes.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, place: bytes, raw: bytes) -> None:
+        self.place = place
+        self.payload = record.simple_payload(place, raw)
+        self.raw = raw
+
+    def __getattr__(self, name: str) -> record.Record:
+        if name != "record":  # the slot is empty until somebody asks
+            raise AttributeError(name)
+        self.record = parse(self.place, self.raw)
+        return self.record
+
+
 def state_value(found: Found) -> StateValue:
     """Decode a found record into what callers see."""
+    if type(found) is SimpleFound:
+        stub = record.simple_stub(found.raw)
+        return StateValue.deferring(decode(found.payload), _metadata_of_stub, stub)
     return StateValue(decode(found.payload), metadata_of(found.record, found.checksum))
 
 
@@ -311,6 +340,24 @@ def metadata_of(stored: record.Record, checksum: bytes) -> StateMetadata:
         checksum=checksum.hex(),
         compressed=stored.encoding & 0xF0 != 0,
         encryption=stored.key_id,
+    )
+
+
+def _metadata_of_stub(stub: bytes) -> StateMetadata:
+    fields = record.peek(stub)
+    return StateMetadata(
+        revision=fields.revision,
+        version=fields.version,
+        previous_revision=fields.previous,
+        created_at=from_ns(fields.created_ns),
+        updated_at=from_ns(fields.updated_ns),
+        expires_at=None,
+        size_bytes=fields.size,
+        state_class=StateClass(fields.state_class),
+        schema_version=None,
+        correlation_id=None,
+        actor=None,
+        checksum=stub[-record.SUM_SIZE :].hex(),
     )
 
 
