@@ -239,6 +239,11 @@ def simple_payload(place: bytes, raw: bytes) -> bytes:
     return raw[_FIXED_SIZE:-SUM_SIZE]
 
 
+def simple_stub(raw: bytes) -> bytes:
+    """Return a record that starts with `SIMPLE` without its payload: fixed fields, checksum."""
+    return raw[:_FIXED_SIZE] + raw[-SUM_SIZE:]
+
+
 class Peek(NamedTuple):
     """A record's fixed fields, unchecked: for walks that only need to know what a row is."""
 

@@ -6,6 +6,7 @@ Plain frozen data; no I/O. Times are aware datetimes, sizes bytes, revisions ord
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -72,12 +73,59 @@ class StateMetadata:
     ephemeral: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class StateValue:
-    """A value and its metadata. The value is the caller's own copy."""
+    """A value and its metadata. Immutable; the value is the caller's own copy."""
 
-    value: Any
-    metadata: StateMetadata
+    __slots__ = ("_made_of", "_metadata", "_value")
+    __match_args__ = ("value", "metadata")
+
+    _value: Any
+    _metadata: StateMetadata | None
+    _made_of: tuple[Callable[[bytes], StateMetadata], bytes] | None
+
+    def __init__(self, value: Any, metadata: StateMetadata) -> None:
+        self._value = value
+        self._metadata = metadata
+
+    @classmethod
+    def deferring(
+        cls, value: Any, make: Callable[[bytes], StateMetadata], stored: bytes
+    ) -> StateValue:
+        """Return a value whose metadata is ``make(stored)``, made when it is first looked at.
+
+        Most scans look at values only, and making the metadata costs more than they do.
+        """
+        made = cls.__new__(cls)
+        made._value = value
+        made._metadata = None
+        made._made_of = (make, stored)
+        return made
+
+    @property
+    def value(self) -> Any:
+        """The value."""
+        return self._value
+
+    @property
+    def metadata(self) -> StateMetadata:
+        """What is stored beside it."""
+        known = self._metadata
+        if known is None:
+            assert self._made_of is not None
+            make, stored = self._made_of
+            known = self._metadata = make(stored)
+        return known
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StateValue):
+            return NotImplemented
+        return bool(self._value == other._value) and self.metadata == other.metadata
+
+    def __hash__(self) -> int:
+        return hash((self._value, self.metadata))
+
+    def __reduce__(self) -> tuple[type[StateValue], tuple[Any, StateMetadata]]:
+        return StateValue, (self._value, self.metadata)
 
     def __repr__(self) -> str:
         # Values stay out of logs: a repr shows where, not what.
