@@ -26,7 +26,7 @@ from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.status import Health
 from holdfast.store.transfer import CopyReport, copy_store
 from holdfast.store.typed import as_type
-from holdfast.store.value import Change, Difference, GetRequest, StateValue
+from holdfast.store.value import MISSING, Change, Difference, GetRequest, StateValue
 from holdfast.store.verify import Problem, verify
 from holdfast.transaction import Snapshot
 
@@ -115,13 +115,13 @@ class StateReader:
                 entry = self._ephemeral(place)
                 if entry is not None:
                     return entry.value if type is None else self._typed(entry, type, scope, key)
-            value = self._kernel.reader.value(place, default)
             if type is None:
-                return value
-            missing = value is default
-        if type is None or missing:
-            return value
-        return as_type(value, type, f"{scope}/{key}")
+                return self._kernel.reader.value(place, default)
+            value = self._kernel.reader.value(place, MISSING)
+            missing = value is MISSING
+        if missing:
+            return default
+        return value if type is None else as_type(value, type, f"{scope}/{key}")
 
     def get_with_metadata(
         self, scope: Scope, key: str, *, as_of: int | datetime | None = None
