@@ -1,5 +1,7 @@
 """Holdfast: the durable state layer for AI agents, workflows and sessions.
 
+In short:
+
     import holdfast
     from holdfast import StateScope
 
