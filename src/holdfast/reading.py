@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from holdfast.engines.registry import new_engine
+from holdfast.errors import InvalidArgumentError
 from holdfast.store import history, lines, status
 from holdfast.store.address import Addressing
 from holdfast.store.codec import decode
 from holdfast.store.compact import stored_policies
 from holdfast.store.kernel import Kernel
-from holdfast.store.listing import Listing
+from holdfast.store.listing import Listing, check_limit
 from holdfast.store.policy import Policies, ScopePolicy
 from holdfast.store.reader import ephemeral_value, state_value
 from holdfast.store.retention import HistoryPolicy
@@ -333,7 +334,13 @@ class StateReader:
             commit_id: 16 bytes or their hex, as the error carries it.
             since: A revision known before the attempt; the search begins there.
         """
-        raw = bytes.fromhex(commit_id) if isinstance(commit_id, str) else commit_id
+        try:
+            raw = bytes.fromhex(commit_id) if isinstance(commit_id, str) else commit_id
+        except ValueError:
+            raw = b""
+        if not isinstance(raw, bytes) or len(raw) != 16:
+            raise InvalidArgumentError("a commit_id is 16 bytes, or their hex")
+        check_limit(since)
         return self._kernel.find_commit(raw, since)
 
     def close(self) -> None:

@@ -126,7 +126,7 @@ def train(samples: Sequence[bytes], size: int = 64 * 1024) -> bytes | None:
     if len(useful) < _SAMPLES:
         return None
     try:
-        return zstandard.train_dictionary(size, useful, level=3).as_bytes()
+        return zstandard.train_dictionary(size, list(useful), level=3).as_bytes()
     except zstandard.ZstdError:
         return None
 

@@ -286,7 +286,7 @@ def rewind_ops(
         expected = new.record.revision if new is not None else 0
         if old is None:
             ops.append(Op(wanted.DELETE, owner, place, if_revision=expected))
-        elif new is None or old.record.revision != new.record.revision:
+        elif new is None or not _alike(old, new):
             prepared = kernel.payloads.pack(old.payload)
             if new is not None:
                 kernel.payloads.add_delta(place, prepared, new.record)
@@ -295,6 +295,17 @@ def rewind_ops(
             op.schema_version = old.record.schema_version
             ops.append(op)
     return ops
+
+
+def _alike(old: Found, new: Found) -> bool:
+    """Say whether two versions of a key differ in nothing that a rewind brings back."""
+    one, other = old.record, new.record
+    return (
+        old.payload == new.payload
+        and one.expires_ns == other.expires_ns
+        and one.state_class == other.state_class
+        and one.schema_version == other.schema_version
+    )
 
 
 def _all_at(

@@ -39,6 +39,9 @@ class Found:
         return self.record.full_sum or self.record.checksum
 
 
+UNKNOWN_TIME = -1  # of a revision whose header has been trimmed
+
+
 class Moment:
     """A revision, and the time that expiry is judged by there."""
 
@@ -52,6 +55,13 @@ class Moment:
         """Say whether a record of this moment is a value that has not expired."""
         if found.kind not in (record.VALUE, record.DELTA):
             return False
+        if found.expires_ns and self.time_ns == UNKNOWN_TIME:
+            raise HorizonError(
+                f"the journal no longer knows the time of revision {self.revision}, "
+                "and a value of that moment had an expiry",
+                hint="ask for a later revision, or for a time",
+                requested=self.revision,
+            )
         return not found.expires_ns or found.expires_ns > self.time_ns
 
 

@@ -24,6 +24,7 @@ from holdfast.store.journal import (
     revision_at,
 )
 from holdfast.store.past import (
+    UNKNOWN_TIME,
     Found,
     Moment,
     find_at,
@@ -130,7 +131,9 @@ class Reader:
 
     def _time_of(self, view: View, revision: int) -> int:
         header = header_at(view, revision)
-        return header.time_ns if header is not None else 0
+        if header is None:
+            return UNKNOWN_TIME if revision else 0
+        return header.time_ns
 
     def now(self, view: View) -> Moment:
         """Return the present moment of `view`."""

@@ -15,7 +15,7 @@ from holdfast.store.group import refuse_touched, touched_since
 from holdfast.store.intent import Op
 from holdfast.store.journal import journal_horizon, read_head
 from holdfast.store.kernel import Kernel
-from holdfast.store.past import Found
+from holdfast.store.past import Found, scope_horizon
 from holdfast.store.reader import PAGE
 from holdfast.store.record import parse
 from holdfast.store.step import conflict
@@ -73,6 +73,9 @@ class TransactionCore:
             revision = found.revision if found is not None else 0
             if found is None and read_head(view).revision != start:
                 revision = self._deleted_at(view, place, start)
+                horizon = scope_horizon(view, layout.owner_of(place))
+                if not revision and horizon > start:  # a delete since may have been trimmed
+                    raise conflict(place, start, horizon, "too_old")
             if revision > start:
                 raise conflict(place, start, revision, "snapshot")
         if found is None or (found.expires_ns and found.expires_ns <= now):
