@@ -259,7 +259,7 @@ def test_keys_that_are_not_text(key: Any, memory_store: Any) -> None:
 def test_text_of_a_subclass_is_the_text_it_holds(memory_store: Any) -> None:
     """An enumeration of texts names keys by its values."""
 
-    class Name(str, enum.Enum):
+    class Name(str, enum.Enum):  # noqa: UP042 - the older kind
         PROFILE = "profile"
 
     state = memory_store()

@@ -327,8 +327,13 @@ class StoreMachine(RuleBasedStateMachine):
             )
         self._check_get(place)
 
-    @rule(scope=a_scope, key=a_key, verb=st.sampled_from(["increment", "append", "merge_patch", "update"]),
-          n=st.integers(0, 9), big=st.booleans())  # fmt: skip
+    @rule(
+        scope=a_scope,
+        key=a_key,
+        verb=st.sampled_from(["increment", "append", "merge_patch", "update"]),
+        n=st.integers(0, 9),
+        big=st.booleans(),
+    )
     def transform(self, scope: StateScope, key: str, verb: str, n: int, big: bool) -> None:
         """Read, change and write in one go."""
         place, now = (scope, key), self.now
@@ -630,7 +635,9 @@ class StoreMachine(RuleBasedStateMachine):
         then = model.all_at(to, model.times[to], scope)
         present = model.all_at(model.head, now, scope)
         places = [p for p in {**then, **present} if key is None or p[1] == key]
-        changed = sorted((p for p in places if then.get(p) != present.get(p)), key=order)
+        changed = sorted(
+            (p for p in places if self._back(then.get(p)) != self._back(present.get(p))), key=order
+        )
         try:
             count = self.state.rewind(scope, key, to=to)
         except HorizonError:
@@ -648,6 +655,10 @@ class StoreMachine(RuleBasedStateMachine):
                     place, now, value=old.value, expires=old.expires, state_class=old.state_class
                 )
         assert self.state.revision == model.head
+
+    def _back(self, version: Version | None) -> Any:
+        """Return what a rewind brings back."""
+        return version and (repr(version.value), version.expires, version.state_class)
 
     # --- time, restart, retention ---------------------------------------------------------
 
@@ -847,8 +858,12 @@ class StoreMachine(RuleBasedStateMachine):
         if not self.trimmed:
             assert found == (expected[::-1] if newest_first else expected)[:limit]
 
-    @rule(back=st.integers(0, 15), length=st.one_of(st.none(), st.integers(0, 8)),
-          scope=st.one_of(st.none(), a_scope), limit=st.one_of(st.none(), st.integers(0, 3)))  # fmt: skip
+    @rule(
+        back=st.integers(0, 15),
+        length=st.one_of(st.none(), st.integers(0, 8)),
+        scope=st.one_of(st.none(), a_scope),
+        limit=st.one_of(st.none(), st.integers(0, 3)),
+    )
     def changes(self, back: int, length: int | None, scope: StateScope | None,
                 limit: int | None) -> None:  # fmt: skip
         """Read the log of changes."""
