@@ -575,14 +575,14 @@ class AsyncStateManager:
         waker = self._wakers.get(loop)
         if waker is None:
             waker = self._wakers[loop] = _Waker(loop)
-        future: asyncio.Future[None] = loop.create_future()
-        intent.wake = partial(waker.wake, future)
+        waiting = _Waiting(loop)
+        intent.wake = partial(waker.wake, waiting)
         if not kernel.lane.submit_waking(intent):
             try:
-                await asyncio.shield(future)
+                await waiting.future
             except asyncio.CancelledError:
                 if not kernel.lane.withdraw(intent):
-                    await _until(future)
+                    await waiting.until_done()
                 raise
         if intent.error is not None:
             raise intent.error
@@ -606,17 +606,44 @@ class AsyncStateManager:
             return cast(T, stop.value)
 
 
+class _Waiting:
+    """A write whose outcome a task of `loop` awaits. Touched by the loop's own thread only.
+
+    Cancelling the task cancels the future it awaits, and not the write: then another future
+    takes its place, which is cheaper than shielding every write from what few ever meet.
+    """
+
+    __slots__ = ("done", "future")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.done = False
+
+    def finish(self) -> None:
+        """Wake the task."""
+        self.done = True
+        if not self.future.done():
+            self.future.set_result(None)
+
+    async def until_done(self) -> None:
+        """Wait for the outcome through any number of further cancellations."""
+        while not self.done:
+            self.future = asyncio.get_running_loop().create_future()
+            with suppress(asyncio.CancelledError):
+                await self.future
+
+
 class _Waker:
     """Wakes one event loop once for everything that has finished since it last looked."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
-        self._done: deque[asyncio.Future[None]] = deque()
+        self._done: deque[_Waiting] = deque()
         self._called = False
 
-    def wake(self, future: asyncio.Future[None]) -> None:
-        """Note that `future` is done. Called from the lane's thread only."""
-        self._done.append(future)
+    def wake(self, waiting: _Waiting) -> None:
+        """Note that a write is done. Called from the lane's thread only."""
+        self._done.append(waiting)
         if not self._called:
             self._called = True
             loop = self._loop()
@@ -627,18 +654,7 @@ class _Waker:
     def _drain(self) -> None:
         self._called = False  # before looking: what comes later calls again
         while self._done:
-            future = self._done.popleft()
-            if not future.done():
-                future.set_result(None)
-
-
-async def _until(future: asyncio.Future[None]) -> None:
-    """Wait for `future` through any number of further cancellations."""
-    while not future.done():
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError:
-            continue
+            self._done.popleft().finish()
 
 
 def _take(iterator: Iterator[T], count: int) -> list[T]:
