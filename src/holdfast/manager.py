@@ -142,9 +142,7 @@ class StateManager(StateReader):
         """
         return self._run(self._writer.increment(scope, key, by, options))
 
-    def append(
-        self, scope: Scope, key: str, *items: Any, **options: Unpack[WriteOptions]
-    ) -> int:
+    def append(self, scope: Scope, key: str, *items: Any, **options: Unpack[WriteOptions]) -> int:
         """Append items to a list atomically (absent: an empty one) and return its new length.
 
         Raises:
@@ -240,9 +238,7 @@ class StateManager(StateReader):
     ) -> int:
         """Copy a scope and empty the source, in one atomic commit; return how many keys."""
         ends = self._address.scope(source), self._address.scope(target)
-        return self._run(
-            self._scopes.copy(*ends, recursive, overwrite, options, empty_source=True)
-        )
+        return self._run(self._scopes.copy(*ends, recursive, overwrite, options, empty_source=True))
 
     def delete_scope(
         self, scope: Scope, *, recursive: bool = False, **options: Unpack[WriteOptions]
@@ -269,9 +265,7 @@ class StateManager(StateReader):
         if intent is not None:
             tx.revision = self._kernel.commit(intent).revision
 
-    def transact(
-        self, fn: Callable[[StateTransaction], T], **options: Unpack[WriteOptions]
-    ) -> T:
+    def transact(self, fn: Callable[[StateTransaction], T], **options: Unpack[WriteOptions]) -> T:
         """Run ``fn(tx)`` in a transaction, again while others interfere; return its result.
 
         Raises:

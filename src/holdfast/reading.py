@@ -369,9 +369,7 @@ class StateReader:
         if entry is None:
             return None
         prepared = entry.prepared
-        payload = kernel.payloads.unpack(
-            place, prepared.encoding, prepared.payload, prepared.size
-        )
+        payload = kernel.payloads.unpack(place, prepared.encoding, prepared.payload, prepared.size)
         return ephemeral_value(entry, payload)
 
     def _state_value(self, place: bytes) -> StateValue | None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES
 from benchmarks.measure import Bench, Target, pair_of

@@ -12,9 +12,9 @@ import pytest
 import holdfast
 from holdfast import OutcomeUnknownError, StateManager
 from holdfast.clock import SystemClock
-from holdfast.errors import DiskFullError, PoisonedError
 from holdfast.engines.base import Engine
 from holdfast.engines.memory import MemoryEngine
+from holdfast.errors import DiskFullError, PoisonedError
 from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.testing import Fault, FaultPlan, FaultyEngine
 from tests.conftest import Stores

@@ -152,7 +152,7 @@ def test_export_import_round_trip(open_store: Stores, memory_store: Stores) -> N
     other = memory_store("other")
     assert other.import_lines(lines) == len(expected)
     assert contents(other) == expected
-    for key, value in ODD.items():
+    for key in ODD:
         assert repr(other.get("custom:odd", key)) == repr(state.get("custom:odd", key))
     token, copied = (s.get_with_metadata("user:u", "token") for s in (state, other))
     assert token is not None and copied is not None

@@ -56,10 +56,8 @@ class EngineTraits:
 class Batch:
     """The outcome of a write's body, applied atomically.
 
-        clocked: Views have a `now_ns` of the store's own clock (see `ClockedView`), so that commit
-            times do not depend on which machine writes.
-        compress: Whether the store above should compress large values, unless it was told otherwise.
-    Deleting what is absent is no error.
+    In this order: `delete_ranges`, then `deletes`, then `puts`. A key MUST NOT be put twice in
+    one batch. Deleting what is absent is no error.
     """
 
     puts: list[tuple[bytes, bytes]] = field(default_factory=list)

@@ -270,9 +270,7 @@ def _drop_headers(kernel: Kernel, last: int) -> int:
 
 def _drop_leases(kernel: Kernel) -> None:
     now = kernel.clock.now_ns()
-    kernel.engine.write(
-        Durability.OS, lambda view: Batch(deletes=kernel.pins.lapsed(view, now))
-    )
+    kernel.engine.write(Durability.OS, lambda view: Batch(deletes=kernel.pins.lapsed(view, now)))
 
 
 def train_dictionary(kernel: Kernel, samples: int = 5000) -> bool:

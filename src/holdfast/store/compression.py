@@ -122,7 +122,9 @@ def apply_delta(base: bytes, delta: bytes, size: int, where: str) -> bytes:
 
 def train(samples: Sequence[bytes], size: int = 64 * 1024) -> bytes | None:
     """Train a dictionary on payloads, or return None where they are too few or too alike."""
-    useful = [sample for sample in samples if len(sample) >= SMALL_FROM]
+    useful: list[bytes | bytearray | memoryview] = [
+        sample for sample in samples if len(sample) >= SMALL_FROM
+    ]
     if len(useful) < _SAMPLES:
         return None
     try:

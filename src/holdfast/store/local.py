@@ -69,9 +69,7 @@ class LocalWrites:
             self._ephemeral.put(op.place, prepared, now, deadline(op, now))
             return True
 
-    def transform(
-        self, place: bytes, change: Callable[[Any], Any], told: Callable[[Any], T]
-    ) -> T:
+    def transform(self, place: bytes, change: Callable[[Any], Any], told: Callable[[Any], T]) -> T:
         """Change an ephemeral value and return what the caller is `told` of the new one."""
         kernel = self._kernel
         with self._ephemeral.lock:

@@ -114,9 +114,7 @@ class Retention:
         return max(known) if whole and len(known) == len(ages) else None
 
 
-def cut(
-    versions: Sequence[Version], policy: HistoryPolicy, now_ns: int, pinned: int | None
-) -> int:
+def cut(versions: Sequence[Version], policy: HistoryPolicy, now_ns: int, pinned: int | None) -> int:
     """Decide how many of a key's oldest versions go.
 
     Versions go from the oldest on and in whole delta runs, so that what stays can be rebuilt.

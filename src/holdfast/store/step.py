@@ -192,9 +192,7 @@ class Step:
                 live[-16:],
             )
 
-    def _clear(
-        self, operation: int, kind: int, intent: Intent, revision: int, now_ns: int
-    ) -> None:
+    def _clear(self, operation: int, kind: int, intent: Intent, revision: int, now_ns: int) -> None:
         stored = self.stored
         self.operation = operation
         if stored is not None:

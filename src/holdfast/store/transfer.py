@@ -193,9 +193,7 @@ def _catch_up(kernel: Kernel, target: Target, reached: int, begun: int) -> tuple
 def _headers(
     view: View, target: Target, reached: int, begun: int, limit: int | None
 ) -> tuple[int, bool]:
-    rows = view.scan(
-        layout.journal_key(reached + 1), layout.journal_key(MAX_REVISION), limit=limit
-    )
+    rows = view.scan(layout.journal_key(reached + 1), layout.journal_key(MAX_REVISION), limit=limit)
     touched: dict[bytes, None] = {}
     for key, row in rows:
         header = target.header(key, row)

@@ -326,5 +326,3 @@ class _Verification:
             self._report("count", "meta/head", f"{records} records, the head says {head.records}")
         if digest % DIGEST_MODULUS != head.digest:
             self._report("digest", "meta/head", "the live records are not those committed")
-
-

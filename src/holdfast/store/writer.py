@@ -409,5 +409,6 @@ class Writer:
         if op.ttl_ns is not None or op.expires_ns:
             self._kernel.sweeper.wake()
 
+
 def _same(value: T) -> T:
     return value
