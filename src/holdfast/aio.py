@@ -16,7 +16,7 @@ import os
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -555,17 +555,21 @@ class AsyncStateManager:
     async def _iterate(self, start: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
         """Turn an iterator into an asynchronous one that works in the pool, page by page."""
         iterator = start()
+        call: Future[list[T]] | None = None
         try:
             while True:
-                page = await self._off(partial(_take, iterator, _PAGE))
+                call = self._pool.submit(_take, iterator, _PAGE)
+                page = await asyncio.wrap_future(call)
                 for item in page:
                     yield item
                 if len(page) < _PAGE:
                     return
         finally:
             close = getattr(iterator, "close", None)  # lets go of its pin
-            if close is not None:
+            if close is not None and (call is None or call.done()):
                 close()
+            elif close is not None and call is not None:  # cancelled; the pool still reads
+                call.add_done_callback(lambda _: close())
 
     async def _commit(self, intent: Intent) -> Intent:
         """Send an intent through the lane and await its outcome."""
