@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -14,7 +12,6 @@ import holdfast
 from holdfast.cli import bench, past, records, transfer, upkeep
 from holdfast.cli.command import JsonOption, StoreOption, TenantOption
 from holdfast.cli.exits import (
-    BROKEN_PIPE,
     INTERRUPTED,
     MEANINGS,
     FileError,
@@ -84,10 +81,6 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         note("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Nobody reads any more: say nothing, and let the flush at exit go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -103,8 +96,6 @@ def _run(arguments: Sequence[str]) -> int:
         path = error.ctx.command_path if getattr(error, "ctx", None) else "holdfast"
         raise UsageError(error.format_message(), hint=f"see {path} --help") from None
     except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise
         name = f" {error.filename}" if error.filename else ""
         raise FileError(f"cannot read or write{name}: {error.strerror}") from None
     return status if isinstance(status, int) else 0

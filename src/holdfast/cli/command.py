@@ -6,12 +6,14 @@ Every command takes ``--store``, ``--tenant`` and ``--json`` in either place; th
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
+from holdfast.cli.exits import BROKEN_PIPE
 from holdfast.cli.session import Session
 
 P = ParamSpec("P")
@@ -57,8 +59,13 @@ def command(
             **arguments: Any,
         ) -> None:
             session: Session = ctx.find_root().obj
-            run(session.with_options(store, tenant, as_json), **arguments)
-            sys.stdout.flush()
+            try:
+                run(session.with_options(store, tenant, as_json), **arguments)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # Nobody reads any more: say nothing, and let the flush at exit go nowhere.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(BROKEN_PIPE) from None
 
         shared: dict[str, tuple[Any, Any]] = {"as_json": (JsonOption, False)}
         if store:

@@ -22,7 +22,7 @@ from holdfast.cli.options import (
     write_options,
 )
 from holdfast.cli.progress import progress_bar
-from holdfast.cli.render import note, plural
+from holdfast.cli.render import escape, note, plural
 from holdfast.cli.session import Session, refuse_missing
 from holdfast.errors import ConflictError, InvalidValueError
 
@@ -38,7 +38,7 @@ def export(
     with session.read() as state:
         if file == "-":
             for line in state.export_lines():
-                session.out.line(line)
+                session.out.line(escape(line))  # as JSON escapes it
             return
         count = _write_file(Path(file), state.export_lines(), force=force)
     words = f"exported {plural(count, 'key')} to {file}"
