@@ -13,7 +13,8 @@ from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
-from holdfast.cli.exits import BROKEN_PIPE
+from holdfast.cli.exits import BROKEN_PIPE, INTERRUPTED
+from holdfast.cli.render import note
 from holdfast.cli.session import Session
 
 P = ParamSpec("P")
@@ -66,6 +67,9 @@ def command(
                 # Nobody reads any more: say nothing, and let the flush at exit go nowhere.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise typer.Exit(BROKEN_PIPE) from None
+            except KeyboardInterrupt:  # typer's own answer to it depends on its version
+                note("interrupted")
+                raise typer.Exit(INTERRUPTED) from None
 
         shared: dict[str, tuple[Any, Any]] = {"as_json": (JsonOption, False)}
         if store:
