@@ -84,13 +84,41 @@ class Writer:
         options: WriteOptions | None = None,
     ) -> Intent | None:
         """Return the intent of a set; None where it was ephemeral and is done."""
-        kernel = self._kernel
         if type(scope) is not StateScope:
             scope = self._address.scope(scope)
-        owner = self._address.owner(scope)
-        place = self._address.place(owner, key)
         if state_class is None and self._policies:
             state_class = self._policies.state_class(scope)
+        op = self._set_op(
+            scope,
+            key,
+            value,
+            state_class,
+            if_revision,
+            if_version,
+            if_absent,
+            expires_in,
+            expires_at,
+        )
+        if op is None:
+            return None
+        return self.intent([op], scope, state_class, options)
+
+    def _set_op(
+        self,
+        scope: StateScope,
+        key: str,
+        value: Any,
+        state_class: StateClass | None,
+        if_revision: int | None,
+        if_version: int | None,
+        if_absent: bool,
+        expires_in: float | timedelta | None,
+        expires_at: datetime | None = None,
+    ) -> Op | None:
+        """Return the operation of a set; None where it was ephemeral and is done."""
+        kernel = self._kernel
+        owner = self._address.owner(scope)
+        place = self._address.place(owner, key)
         if state_class is not None and state_class is not StateClass.STANDARD:
             guard_class(state_class)
         prepared = kernel.payloads.prepare(value)
@@ -104,7 +132,7 @@ class Writer:
                 return None
         if prepared.size >= DELTA_FROM:
             self._add_delta(op)
-        return self.intent([op], scope, state_class, options)
+        return op
 
     def delete(
         self,
@@ -268,29 +296,28 @@ class Writer:
         self, items: Iterable[SetOperation], atomic: bool, options: WriteOptions
     ) -> Steps[list[int | StateError]]:
         """Set many keys; the result is each item's revision, or its error."""
-        intents: list[Intent | None] = []
+        durability = options.get("durability")
+        sound: list[tuple[int, Op, Durability]] = []
         out: list[int | StateError] = []
         seen: dict[bytes, int] = {}
         for at, item in enumerate(items):
             try:
-                intent = self._batch_item(item, atomic, options)
-                if intent is not None:
-                    place = intent.ops[0].place
+                wish = self._batch_item(item, atomic, durability)
+                if wish is not None:
+                    place = wish[0].place
                     if place in seen:
                         raise InvalidArgumentError(
                             f"items {seen[place]} and {at} of the batch are the same key",
                             hint="keys are compared in Unicode normal form C",
                         )
                     seen[place] = at
+                    sound.append((at, *wish))
             except StateError as error:
                 if atomic:
                     raise
-                intents.append(None)
                 out.append(error)
             else:
-                intents.append(intent)
                 out.append(0)
-        sound = [(at, intent) for at, intent in enumerate(intents) if intent is not None]
         if not atomic and len(sound) > _BATCH_ITEMS and options.get("commit_id") is not None:
             raise InvalidArgumentError(
                 f"a batch of more than {_BATCH_ITEMS} items is several commits",
@@ -307,11 +334,11 @@ class Writer:
         step = limit if atomic else _BATCH_ITEMS
         for low in range(0, len(sound), step):
             part = sound[low : low + step]
-            whole = self.intent([intent.ops[0] for _, intent in part], None, None, options)
-            whole.durability = max(intent.durability for _, intent in part)
+            whole = self.intent([op for _, op, _ in part], None, None, options)
+            whole.durability = max(needed for _, _, needed in part)
             whole.loose = not atomic
             yield whole
-            for (at, _), result in zip(part, whole.results, strict=True):
+            for (at, _, _), result in zip(part, whole.results, strict=True):
                 out[at] = result if isinstance(result, StateError) else whole.revision
         return out
 
@@ -338,28 +365,35 @@ class Writer:
             yield self.intent(list(ops.values()), None, None, options)
         return len(items)
 
-    def _batch_item(self, item: SetOperation, atomic: bool, options: WriteOptions) -> Intent | None:
+    def _batch_item(
+        self, item: SetOperation, atomic: bool, durability: Durability | str | None
+    ) -> tuple[Op, Durability] | None:
+        """Return what an item wants, and how durably; None where it was ephemeral and is done."""
         if not isinstance(item, SetOperation):
             raise InvalidArgumentError(
                 f"an item of a batch must be a SetOperation, not a {type(item).__name__}"
             )
+        scope = self._address.scope(item.scope)
         if atomic:
-            scope = self._address.scope(item.scope)
             place = self._address.place(self._address.owner(scope), item.key)
             if item.state_class is StateClass.EPHEMERAL or self._local.holds(place, scope):
                 raise EphemeralMixError("ephemeral values take no part in atomic batches")
-        return self.set(
-            item.scope,
+        state_class = item.state_class
+        if state_class is None and self._policies:
+            state_class = self._policies.state_class(scope)
+        op = self._set_op(
+            scope,
             item.key,
             item.value,
-            item.state_class,
+            state_class,
             item.if_revision,
             item.if_version,
             item.if_absent,
             item.expires_in,
-            None,
-            {"durability": options["durability"]} if "durability" in options else None,
         )
+        if op is None:
+            return None
+        return op, self._durability(scope, state_class, durability)
 
     # --- intents --------------------------------------------------------------------------
 
@@ -371,20 +405,27 @@ class Writer:
         options: WriteOptions | None,
     ) -> Intent:
         """Return the intent of `ops` with the durability, priority and options that apply."""
-        durability = None
-        if options:
-            durability = options.get("durability")
-        if durability is None:
-            if scope is not None and self._policies:
-                durability = self._policies.durability(scope)
-            if durability is None:
-                durability = CLASS_DURABILITY[state_class] if state_class else Durability.SYNC
-        elif not isinstance(durability, Durability):
-            durability = durability_of(durability)
+        asked = options.get("durability") if options else None
+        durability = self._durability(scope, state_class, asked)
         intent = Intent(ops, durability, CLASS_PRIORITY[state_class] if state_class else NORMAL)
         if options:
             annotate(intent, options)
         return intent
+
+    def _durability(
+        self,
+        scope: StateScope | None,
+        state_class: StateClass | None,
+        asked: Durability | str | None,
+    ) -> Durability:
+        """Return what was asked for, or what policy or class say."""
+        if asked is not None:
+            return asked if isinstance(asked, Durability) else durability_of(asked)
+        if scope is not None and self._policies:
+            by_policy = self._policies.durability(scope)
+            if by_policy is not None:
+                return by_policy
+        return CLASS_DURABILITY[state_class] if state_class else Durability.SYNC
 
     def _add_delta(self, op: Op) -> None:
         """Prepare a delta against what is there now; the lane drops it if that has moved."""
