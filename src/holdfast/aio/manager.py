@@ -1,0 +1,349 @@
+"""`AsyncStateManager`: every verb, awaited. A thin face, written by hand.
+
+A write joins the commit lane and awaits its outcome; the loop is woken once for all that a group
+finished. Cancelling an await never leaves a half-done commit: a queued write is withdrawn; one
+that the lane has taken finishes first, then the caller sees the cancellation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar, Unpack, cast
+
+from holdfast.aio.reading import AsyncStateReader, Scope
+from holdfast.aio.waking import Waiting, Waker
+from holdfast.errors import ConflictError, StateError
+from holdfast.manager import StateManager
+from holdfast.store.compact import CompactReport
+from holdfast.store.intent import Intent
+from holdfast.store.options import WriteOptions
+from holdfast.store.repair import RepairReport
+from holdfast.store.retention import HistoryPolicy
+from holdfast.store.retrying import attempts, backoff
+from holdfast.store.value import SetOperation, StateClass
+from holdfast.store.writer import Steps
+from holdfast.transaction import StateTransaction
+
+T = TypeVar("T")
+
+_LARGE = 64 * 1024  # texts and bytes from here on are encoded off the loop
+
+
+class AsyncStateManager(AsyncStateReader[StateManager]):
+    """The verbs of `StateManager`, awaited. Made by `holdfast.open_async`.
+
+    Arguments, results and errors are those of the synchronous verbs of the same names. One
+    manager serves several event loops.
+
+    Attributes:
+        sync: The synchronous manager of the same store.
+    """
+
+    def __init__(self, manager: StateManager, *, workers: int = 8) -> None:
+        super().__init__(manager, workers=workers)
+        self._wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    # --- one key --------------------------------------------------------------------------
+
+    async def set(
+        self,
+        scope: Scope,
+        key: str,
+        value: Any,
+        *,
+        state_class: StateClass | None = None,
+        if_revision: int | None = None,
+        if_version: int | None = None,
+        if_absent: bool = False,
+        expires_in: float | timedelta | None = None,
+        expires_at: datetime | None = None,
+        **options: Unpack[WriteOptions],
+    ) -> int:
+        """See `StateManager.set`."""
+        make = partial(
+            self.sync._writer.set,
+            scope,
+            key,
+            value,
+            state_class,
+            if_revision,
+            if_version,
+            if_absent,
+            expires_in,
+            expires_at,
+            options,
+        )
+        intent = await self._off(make) if self._remote or _is_large(value) else make()
+        return 0 if intent is None else (await self._commit(intent)).revision
+
+    async def delete(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        if_revision: int | None = None,
+        if_version: int | None = None,
+        **options: Unpack[WriteOptions],
+    ) -> bool:
+        """See `StateManager.delete`."""
+        made = self.sync._writer.delete(scope, key, if_revision, if_version, options)
+        return made if isinstance(made, bool) else bool((await self._commit(made)).results[0])
+
+    async def touch(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        expires_in: float | timedelta | None = None,
+        expires_at: datetime | None = None,
+        **options: Unpack[WriteOptions],
+    ) -> bool:
+        """See `StateManager.touch`."""
+        made = self.sync._writer.touch(scope, key, expires_in, expires_at, options)
+        return made if isinstance(made, bool) else bool((await self._commit(made)).results[0])
+
+    # --- read, change, write --------------------------------------------------------------
+
+    async def increment(
+        self, scope: Scope, key: str, by: Any = 1, **options: Unpack[WriteOptions]
+    ) -> Any:
+        """See `StateManager.increment`."""
+        return await self._run(self.sync._writer.increment(scope, key, by, options))
+
+    async def append(
+        self, scope: Scope, key: str, *items: Any, **options: Unpack[WriteOptions]
+    ) -> int:
+        """See `StateManager.append`."""
+        return await self._run(self.sync._writer.append(scope, key, list(items), options))
+
+    async def merge_patch(
+        self, scope: Scope, key: str, patch: Any, **options: Unpack[WriteOptions]
+    ) -> Any:
+        """See `StateManager.merge_patch`."""
+        return await self._run(self.sync._writer.merge_patch(scope, key, patch, options))
+
+    async def update(
+        self,
+        scope: Scope,
+        key: str,
+        fn: Callable[[Any], Any] | Callable[[Any], Awaitable[Any]],
+        *,
+        default: Any = None,
+        **options: Unpack[WriteOptions],
+    ) -> Any:
+        """See `StateManager.update`; `fn` may be a coroutine function."""
+        if not inspect.iscoroutinefunction(fn):
+            steps = self.sync._writer.update(scope, key, fn, default, options)
+            return await self._run(steps)
+
+        async def change(tx: StateTransaction) -> Any:
+            new = await fn(await self._read(partial(tx.get, scope, key, default)))
+            tx.update(scope, key, lambda _: new)
+            return new
+
+        return await self.transact(change, **options)
+
+    # --- many keys ------------------------------------------------------------------------
+
+    async def set_batch(
+        self,
+        items: Iterable[SetOperation],
+        *,
+        atomic: bool = False,
+        **options: Unpack[WriteOptions],
+    ) -> list[int | StateError]:
+        """See `StateManager.set_batch`."""
+        return await self._run(self.sync._writer.batch(items, atomic, options))
+
+    # --- scopes ---------------------------------------------------------------------------
+
+    async def copy_scope(
+        self,
+        source: Scope,
+        target: Scope,
+        *,
+        recursive: bool = False,
+        overwrite: bool = False,
+        **options: Unpack[WriteOptions],
+    ) -> int:
+        """See `StateManager.copy_scope`."""
+        return await self._off(
+            partial(
+                self.sync.copy_scope,
+                source,
+                target,
+                recursive=recursive,
+                overwrite=overwrite,
+                **options,
+            )
+        )
+
+    async def move_scope(
+        self,
+        source: Scope,
+        target: Scope,
+        *,
+        recursive: bool = False,
+        overwrite: bool = False,
+        **options: Unpack[WriteOptions],
+    ) -> int:
+        """See `StateManager.move_scope`."""
+        return await self._off(
+            partial(
+                self.sync.move_scope,
+                source,
+                target,
+                recursive=recursive,
+                overwrite=overwrite,
+                **options,
+            )
+        )
+
+    async def delete_scope(
+        self, scope: Scope, *, recursive: bool = False, **options: Unpack[WriteOptions]
+    ) -> int:
+        """See `StateManager.delete_scope`."""
+        return await self._off(
+            partial(self.sync.delete_scope, scope, recursive=recursive, **options)
+        )
+
+    # --- transactions ---------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def transaction(self, **options: Unpack[WriteOptions]) -> AsyncIterator[StateTransaction]:
+        """See `StateManager.transaction`. The block may await; nothing is locked meanwhile.
+
+        The transaction's own verbs are plain calls: they read inline and buffer writes.
+        """
+        tx = await self._read(self.sync._begin)
+        try:
+            yield tx
+        except BaseException:
+            tx.end()
+            raise
+        intent = self.sync._finish(tx, options)
+        if intent is not None:
+            tx.revision = (await self._commit(intent)).revision
+
+    async def transact(
+        self,
+        fn: Callable[[StateTransaction], Awaitable[T]] | Callable[[StateTransaction], T],
+        **options: Unpack[WriteOptions],
+    ) -> T:
+        """See `StateManager.transact`; `fn` may be a coroutine function."""
+        for attempt in attempts():
+            try:
+                async with self.transaction(**options) as tx:
+                    result = fn(tx)
+                    if inspect.isawaitable(result):
+                        result = await result
+                return cast(T, result)
+            except ConflictError:
+                if attempt == attempts()[-1]:
+                    raise
+                await asyncio.sleep(backoff(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    # --- the past -------------------------------------------------------------------------
+
+    async def rewind(
+        self,
+        scope: Scope,
+        key: str | None = None,
+        *,
+        to: int | datetime,
+        **options: Unpack[WriteOptions],
+    ) -> int:
+        """See `StateManager.rewind`."""
+        return await self._off(partial(self.sync.rewind, scope, key, to=to, **options))
+
+    # --- the store itself -----------------------------------------------------------------
+
+    async def set_retention(self, policies: Sequence[HistoryPolicy]) -> None:
+        """See `StateManager.set_retention`."""
+        await self._off(partial(self.sync.set_retention, policies))
+
+    async def compact(
+        self, policies: Sequence[HistoryPolicy] | None = None, *, train: bool = False
+    ) -> CompactReport:
+        """See `StateManager.compact`."""
+        return await self._off(partial(self.sync.compact, policies, train=train))
+
+    async def repair(
+        self,
+        into: str | os.PathLike[str],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> RepairReport:
+        """See `StateManager.repair`; `progress` is called from a thread."""
+        return await self._off(partial(self.sync.repair, into, progress=progress))
+
+    async def import_lines(
+        self, lines: Iterable[str], *, overwrite: bool = False, **options: Unpack[WriteOptions]
+    ) -> int:
+        """See `StateManager.import_lines`."""
+        return await self._off(
+            partial(self.sync.import_lines, lines, overwrite=overwrite, **options)
+        )
+
+    async def sweep(self) -> int:
+        """See `StateManager.sweep`."""
+        return await self._off(self.sync.sweep)
+
+    # --- inside ---------------------------------------------------------------------------
+
+    async def _commit(self, intent: Intent) -> Intent:
+        """Send an intent through the lane and await its outcome."""
+        kernel = self._kernel
+        kernel.admit(intent)
+        loop = asyncio.get_running_loop()
+        waker = self._wakers.get(loop)
+        if waker is None:
+            waker = self._wakers[loop] = Waker(loop)
+        waiting = Waiting(loop)
+        intent.wake = partial(waker.wake, waiting)
+        if not kernel.lane.submit_waking(intent):
+            try:
+                await waiting.future
+            except asyncio.CancelledError:
+                if not kernel.lane.withdraw(intent):
+                    await waiting.until_done()
+                raise
+        if intent.error is not None:
+            raise intent.error
+        return intent
+
+    async def _run(self, steps: Steps[T]) -> T:
+        """Drive a verb that may need several commits."""
+        conflicts = 0
+        try:
+            intent = next(steps)
+            while True:
+                try:
+                    await self._commit(intent)
+                except StateError as error:
+                    intent = steps.throw(error)
+                    await asyncio.sleep(backoff(conflicts))
+                    conflicts += 1
+                else:
+                    intent = next(steps)
+        except StopIteration as stop:
+            return cast(T, stop.value)
+
+
+def _is_large(value: Any) -> bool:
+    """Guess cheaply whether encoding `value` would hold up the loop."""
+    if isinstance(value, str | bytes):
+        return len(value) >= _LARGE
+    if isinstance(value, list | dict):
+        return len(value) >= 1000
+    return False

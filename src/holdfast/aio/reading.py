@@ -1,0 +1,322 @@
+"""`AsyncStateReader`: the verbs that only read, awaited.
+
+An embedded read runs inline (it costs less than a hop to a thread); every call of a remote engine,
+and work that may take long, runs in this manager's own bounded pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, overload
+
+from holdfast.reading import StateReader
+from holdfast.store.retention import HistoryPolicy
+from holdfast.store.scope import ScopeKind, StateScope
+from holdfast.store.status import Health
+from holdfast.store.transfer import CopyReport
+from holdfast.store.value import Change, Difference, GetRequest, StateValue
+from holdfast.store.verify import Problem
+from holdfast.transaction import Snapshot
+
+T = TypeVar("T")
+D = TypeVar("D")
+Scope = StateScope | str
+Manager = TypeVar("Manager", bound=StateReader)
+
+_PAGE = 256
+
+
+class AsyncStateReader(Generic[Manager]):
+    """The reading verbs of a store, awaited.
+
+    Arguments, results and errors are those of the synchronous verbs of the same names. One
+    manager serves several event loops.
+
+    Attributes:
+        sync: The synchronous manager of the same store.
+    """
+
+    def __init__(self, manager: Manager, *, workers: int = 8) -> None:
+        self.sync = manager
+        self._kernel = manager._kernel
+        self._remote = self._kernel.engine.traits.remote
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="holdfast-aio")
+
+    @property
+    def tenant(self) -> str:
+        """See `StateManager.tenant`."""
+        return self.sync.tenant
+
+    @property
+    def revision(self) -> int:
+        """See `StateManager.revision`."""
+        return self.sync.revision
+
+    # --- one key --------------------------------------------------------------------------
+
+    @overload
+    async def get(
+        self, scope: Scope, key: str, default: Any = None, *, as_of: int | datetime | None = None
+    ) -> Any: ...
+
+    @overload
+    async def get(
+        self, scope: Scope, key: str, *, type: type[T], as_of: int | datetime | None = None
+    ) -> T | None: ...
+
+    @overload
+    async def get(
+        self,
+        scope: Scope,
+        key: str,
+        default: D,
+        *,
+        type: type[T],
+        as_of: int | datetime | None = None,
+    ) -> T | D: ...
+
+    async def get(
+        self,
+        scope: Scope,
+        key: str,
+        default: Any = None,
+        *,
+        type: Any = None,
+        as_of: int | datetime | None = None,
+    ) -> Any:
+        """See `StateManager.get`."""
+        if self._remote:
+            return await self._off(
+                partial(self.sync.get, scope, key, default, type=type, as_of=as_of)
+            )
+        if type is None and as_of is None:
+            return self.sync.get(scope, key, default)
+        return self.sync.get(scope, key, default, type=type, as_of=as_of)
+
+    async def get_with_metadata(
+        self, scope: Scope, key: str, *, as_of: int | datetime | None = None
+    ) -> StateValue | None:
+        """See `StateManager.get_with_metadata`."""
+        return await self._read(partial(self.sync.get_with_metadata, scope, key, as_of=as_of))
+
+    async def exists(self, scope: Scope, key: str) -> bool:
+        """See `StateManager.exists`."""
+        return await self._read(partial(self.sync.exists, scope, key))
+
+    # --- many keys ------------------------------------------------------------------------
+
+    async def get_batch(self, requests: Iterable[GetRequest | tuple[Scope, str]]) -> list[Any]:
+        """See `StateManager.get_batch`."""
+        return await self._read(partial(self.sync.get_batch, requests))
+
+    async def list_keys(
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        as_of: int | datetime | None = None,
+    ) -> list[str]:
+        """See `StateManager.list_keys`."""
+        return await self._long(
+            partial(
+                self.sync.list_keys,
+                scope,
+                prefix=prefix,
+                after=after,
+                limit=limit,
+                reverse=reverse,
+                as_of=as_of,
+            )
+        )
+
+    def scan(
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+        as_of: int | datetime | None = None,
+    ) -> AsyncIterator[tuple[str, StateValue]]:
+        """See `StateManager.scan`; iterate with ``async for``."""
+        return self._iterate(
+            partial(
+                self.sync.scan,
+                scope,
+                prefix=prefix,
+                after=after,
+                limit=limit,
+                reverse=reverse,
+                as_of=as_of,
+            )
+        )
+
+    async def count(
+        self, scope: Scope, *, prefix: str = "", as_of: int | datetime | None = None
+    ) -> int:
+        """See `StateManager.count`."""
+        return await self._long(partial(self.sync.count, scope, prefix=prefix, as_of=as_of))
+
+    # --- scopes ---------------------------------------------------------------------------
+
+    async def scopes(
+        self, kind: ScopeKind | None = None, *, within: Scope | None = None
+    ) -> list[StateScope]:
+        """See `StateManager.scopes`."""
+        return await self._long(partial(self.sync.scopes, kind, within=within))
+
+    async def scope_exists(self, scope: Scope) -> bool:
+        """See `StateManager.scope_exists`."""
+        return await self._read(partial(self.sync.scope_exists, scope))
+
+    @asynccontextmanager
+    async def snapshot(self, *, as_of: int | datetime | None = None) -> AsyncIterator[Snapshot]:
+        """See `StateManager.snapshot`."""
+        with self.sync.snapshot(as_of=as_of) as snapshot:
+            yield snapshot
+
+    # --- the past -------------------------------------------------------------------------
+
+    def history(
+        self, scope: Scope, key: str, *, newest_first: bool = True, limit: int | None = None
+    ) -> AsyncIterator[Change]:
+        """See `StateManager.history`; iterate with ``async for``."""
+        return self._iterate(
+            partial(self.sync.history, scope, key, newest_first=newest_first, limit=limit)
+        )
+
+    def changes(
+        self,
+        since: int = 0,
+        *,
+        until: int | None = None,
+        scope: Scope | None = None,
+        prefix: str = "",
+        limit: int | None = None,
+        values: bool = True,
+    ) -> AsyncIterator[Change]:
+        """See `StateManager.changes`; iterate with ``async for``."""
+        return self._iterate(
+            partial(
+                self.sync.changes,
+                since,
+                until=until,
+                scope=scope,
+                prefix=prefix,
+                limit=limit,
+                values=values,
+            )
+        )
+
+    def diff(
+        self,
+        before: int | datetime,
+        after: int | datetime | None = None,
+        *,
+        scope: Scope | None = None,
+        prefix: str = "",
+    ) -> AsyncIterator[Difference]:
+        """See `StateManager.diff`; iterate with ``async for``."""
+        return self._iterate(partial(self.sync.diff, before, after, scope=scope, prefix=prefix))
+
+    # --- the store itself -----------------------------------------------------------------
+
+    async def find_commit(self, commit_id: bytes | str, *, since: int = 0) -> int | None:
+        """See `StateManager.find_commit`."""
+        return await self._off(partial(self.sync.find_commit, commit_id, since=since))
+
+    async def info(self) -> dict[str, Any]:
+        """See `StateManager.info`."""
+        return await self._off(self.sync.info)
+
+    async def health(self) -> Health:
+        """See `StateManager.health`."""
+        return await self._off(self.sync.health)
+
+    async def verify(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
+        """See `StateManager.verify`; `progress` is called from a thread."""
+        return await self._off(partial(self.sync.verify, progress=progress))
+
+    async def retention(self) -> list[HistoryPolicy]:
+        """See `StateManager.retention`."""
+        return await self._read(self.sync.retention)
+
+    async def copy_to(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> CopyReport:
+        """See `StateManager.copy_to`; `progress` is called from a thread."""
+        return await self._off(partial(self.sync.copy_to, target, progress=progress))
+
+    def export_lines(self) -> AsyncIterator[str]:
+        """See `StateManager.export_lines`; iterate with ``async for``."""
+        return self._iterate(self.sync.export_lines)
+
+    async def close(self) -> None:
+        """See `StateManager.close`."""
+        await self._off(self.sync.close)
+        self._pool.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- inside ---------------------------------------------------------------------------
+
+    async def _off(self, call: Callable[[], T]) -> T:
+        """Run a call in the pool; once started it finishes, whoever stopped waiting."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def _read(self, call: Callable[[], T]) -> T:
+        return await self._off(call) if self._remote else call()
+
+    async def _long(self, call: Callable[[], T]) -> T:
+        return await self._off(call)
+
+    async def _iterate(self, start: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+        """Turn an iterator into an asynchronous one that works in the pool, page by page."""
+        iterator = start()
+        call: Future[list[T]] | None = None
+        try:
+            while True:
+                call = self._pool.submit(_take, iterator, _PAGE)
+                page = await asyncio.wrap_future(call)
+                for item in page:
+                    yield item
+                if len(page) < _PAGE:
+                    return
+        finally:
+            close = getattr(iterator, "close", None)  # lets go of its pin
+            if close is not None and (call is None or call.done()):
+                close()
+            elif close is not None and call is not None:  # cancelled; the pool still reads
+                call.add_done_callback(lambda _: close())
+
+
+def _take(iterator: Iterator[T], count: int) -> list[T]:
+    out: list[T] = []
+    for item in iterator:
+        out.append(item)
+        if len(out) == count:
+            break
+    return out
