@@ -1,15 +1,14 @@
 """Holdfast: the durable state layer for AI agents, workflows and sessions.
 
-In short:
+import holdfast
+from holdfast import StateScope
 
-    import holdfast
-    from holdfast import StateScope
-
-    state = holdfast.open("state.db")
-    state.set(StateScope.agent("researcher-7"), "profile", {"name": "Ada"})
+state = holdfast.open("state.db")
+state.set(StateScope.agent("researcher-7"), "profile", {"name": "Ada"})
 """
 
-from holdfast.aio import AsyncStateManager, open_async
+from typing import TYPE_CHECKING, Any
+
 from holdfast.config import EngineURL
 from holdfast.engines.base import Durability
 from holdfast.errors import (
@@ -24,10 +23,16 @@ from holdfast.errors import (
 )
 from holdfast.manager import StateManager
 from holdfast.opening import open, repair
+from holdfast.reading import StateReader
+from holdfast.store.compact import CompactReport
 from holdfast.store.kernel import StoreSettings
+from holdfast.store.options import WriteOptions
 from holdfast.store.policy import ScopePolicy
+from holdfast.store.repair import RepairReport
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
+from holdfast.store.status import ComponentHealth, Health
+from holdfast.store.transfer import CopyReport
 from holdfast.store.value import (
     Change,
     Difference,
@@ -38,39 +43,63 @@ from holdfast.store.value import (
     StateMetadata,
     StateValue,
 )
+from holdfast.store.verify import Problem
 from holdfast.transaction import Snapshot, StateTransaction
+from holdfast.views import ScopeView
+
+if TYPE_CHECKING:
+    from holdfast.aio import AsyncStateManager, AsyncStateReader, open_async
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AsyncStateManager",
+    "AsyncStateReader",
     "Change",
+    "CompactReport",
+    "ComponentHealth",
     "ConflictError",
+    "CopyReport",
     "CorruptionError",
     "Difference",
     "Durability",
     "EngineError",
     "EngineURL",
     "GetRequest",
+    "Health",
     "HistoryPolicy",
     "HorizonError",
     "Operation",
     "OutcomeUnknownError",
+    "Problem",
     "RejectedError",
+    "RepairReport",
     "ScopeKind",
     "ScopePolicy",
+    "ScopeView",
     "SetOperation",
     "Snapshot",
     "StateClass",
     "StateError",
     "StateManager",
     "StateMetadata",
+    "StateReader",
     "StateScope",
     "StateTransaction",
     "StateValue",
     "StoreSettings",
     "UsageError",
+    "WriteOptions",
     "open",
     "open_async",
     "repair",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # asyncio takes a fifth of the import; who needs it asks for it.
+    if name in ("AsyncStateManager", "AsyncStateReader", "open_async"):
+        from holdfast import aio
+
+        return getattr(aio, name)
+    raise AttributeError(f"module 'holdfast' has no attribute {name!r}")

@@ -63,6 +63,11 @@ def parse_url(target: str | os.PathLike[str]) -> EngineURL:
         )
     scheme, colon, rest = text.partition(":")
     is_path = isinstance(target, os.PathLike) or not colon
+    if isinstance(target, str) and not colon and "?" in text and "=" in text:
+        raise ConfigurationError(
+            f"options need a scheme: {text.partition('?')[0]!r} is a path",
+            hint="write sqlite:PATH?NAME=VALUE; a pathlib.Path may have any name",
+        )
     # "C:\x" and "./a:b" are paths; a scheme is letters, digits, + - . and at least two long.
     if is_path or len(scheme) < 2 or not _is_scheme(scheme):
         return EngineURL("sqlite", text)
@@ -164,7 +169,7 @@ def load_environment(
 
     Args:
         environ: Variables; the process's own by default. ``HOLDFAST_URL`` gives ``url``,
-            ``HOLDFAST_COMPRESSION`` gives ``compression``, and so on.
+            ``HOLDFAST_USE_COMPRESSION`` gives ``use_compression``, and so on.
         path: A TOML file with a ``[holdfast]`` table (or options at its top level). By default
             what ``HOLDFAST_CONFIG`` names.
 

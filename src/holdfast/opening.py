@@ -80,8 +80,8 @@ def open_kernel(
     """Open engine and kernel; whatever fails, nothing stays open."""
     engine = open_engine(target, read_only=settings.read_only, create=settings.create, clock=clock)
     try:
-        if settings.compression is None:
-            settings = dataclasses.replace(settings, compression=engine.traits.compress)
+        if settings.use_compression is None:
+            settings = dataclasses.replace(settings, use_compression=engine.traits.compress)
         return Kernel(engine, settings, clock)
     except BaseException:
         engine.close()

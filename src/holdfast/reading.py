@@ -13,15 +13,17 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from holdfast.engines.registry import new_engine
-from holdfast.errors import InvalidArgumentError
+from holdfast.errors import EphemeralMixError, InvalidArgumentError
 from holdfast.store import history, lines, status
 from holdfast.store.address import Addressing
 from holdfast.store.codec import decode
 from holdfast.store.compact import stored_policies
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing, check_limit
+from holdfast.store.past import Found
 from holdfast.store.policy import Policies, ScopePolicy
 from holdfast.store.reader import ephemeral_value, state_value
+from holdfast.store.record import describe
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.status import Health
@@ -103,12 +105,13 @@ class StateReader:
         Raises:
             WrongTypeError: The value does not fit `type`.
             HorizonError: That part of the past has been trimmed.
+            EphemeralMixError: The past was asked of a key that is ephemeral in this process.
             CorruptionError: What is stored is damaged.
         """
         address = self._address
         place = address.place(address.owner(scope), key)
         if as_of is not None:
-            found = self._kernel.reader.at(place, as_of)
+            found = self._past(place, as_of)
             value = default if found is None else decode(found.payload)
             missing = found is None
         else:
@@ -130,7 +133,7 @@ class StateReader:
         """Return the value with its metadata, or None."""
         place = self._address.place(self._address.owner(scope), key)
         if as_of is not None:
-            found = self._kernel.reader.at(place, as_of)
+            found = self._past(place, as_of)
             return None if found is None else state_value(found)
         return self._ephemeral(place) or self._state_value(place)
 
@@ -321,7 +324,7 @@ class StateReader:
         """
         with self.snapshot() as snapshot:
             yield lines.header_line(snapshot.revision, self._kernel.info.lineage.hex())
-            for scope in self.scopes():
+            for scope in snapshot.scopes():
                 for key, item in snapshot.scan(scope):
                     yield lines.record_line(scope, key, item)
 
@@ -362,6 +365,12 @@ class StateReader:
         kernel = self._kernel
         state = "closed" if kernel.closed else "open"
         return f"<{type(self).__name__} {kernel.engine.traits.name} tenant={self.tenant!r} {state}>"
+
+    def _past(self, place: bytes, as_of: int | datetime) -> Found | None:
+        kernel = self._kernel
+        if kernel.ephemeral.get(place, kernel.clock.now_ns()) is not None:
+            raise EphemeralMixError(f"{describe(place)} is ephemeral here: it has no past")
+        return kernel.reader.at(place, as_of)
 
     def _ephemeral(self, place: bytes) -> StateValue | None:
         kernel = self._kernel

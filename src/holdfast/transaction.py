@@ -271,6 +271,10 @@ class Snapshot:
         """Yield ``(key, StateValue)`` pairs of that moment, in order."""
         return self._listing.values(scope, prefix, as_of=self._moment)
 
+    def scopes(self) -> list[StateScope]:
+        """Return the scopes that held a key."""
+        return list(self._listing.scopes_at(self._moment))
+
     def count(self, scope: Scope, *, prefix: str = "") -> int:
         """Count the keys of that moment."""
         return self._listing.count(scope, prefix, as_of=self._moment)

@@ -223,3 +223,18 @@ def test_json_form_round_trips(value: Any) -> None:
     back = from_json(json.loads(json.dumps(to_json(value))))
     assert back == value
     assert repr(back) == repr(value)
+
+
+def test_export_is_of_one_moment(open_store: Stores) -> None:
+    """What is deleted, created or changed while an export runs does not show in it."""
+    state = open_store()
+    state.set("agent:a", "k", 1)
+    state.set("agent:b", "k", 2)
+    lines = state.export_lines()
+    first = json.loads(next(lines))
+    state.delete_scope("agent:b")
+    state.set("agent:a", "k", "changed")
+    state.set("agent:c", "k", 3)
+    found = [json.loads(line) for line in lines]
+    assert first["revision"] == 2
+    assert [(line["scope"], line["value"]) for line in found] == [("agent:a", 1), ("agent:b", 2)]

@@ -85,7 +85,8 @@ def test_it_leaves_no_trace(state: StateManager) -> None:
     put(state, "k", 2)
     assert state.revision == 0
     assert list(state.history(A, "k")) == list(state.changes()) == list(state.diff(0)) == []
-    assert state.get(A, "k", as_of=0) is None
+    with pytest.raises(EphemeralMixError):
+        state.get(A, "k", as_of=0)
     assert state.list_keys(A, as_of=0) == []
     with state.snapshot() as snapshot:
         assert (snapshot.get(A, "k"), snapshot.list_keys(A)) == (None, [])

@@ -6,23 +6,46 @@ No hidden event loop, no generated twin; a test compares the two faces.
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from holdfast.aio.manager import AsyncStateManager
 from holdfast.aio.reading import AsyncStateReader
+from holdfast.clock import Clock
 from holdfast.opening import open as open_sync
+from holdfast.store.policy import ScopePolicy
 
 __all__ = ["AsyncStateManager", "AsyncStateReader", "open_async"]
 
 
-async def open_async(*args: Any, workers: int = 8, **options: Any) -> AsyncStateManager:
-    """Open a store for asynchronous use; the arguments are those of `holdfast.open`.
+async def open_async(
+    target: str | os.PathLike[str] | Any | None = None,
+    *,
+    tenant: str = "",
+    policies: Sequence[ScopePolicy] = (),
+    read_only: bool = False,
+    clock: Clock | None = None,
+    config: str | os.PathLike[str] | None = None,
+    workers: int = 8,
+    **options: Any,
+) -> AsyncStateManager:
+    """Open a store for asynchronous use.
 
     Args:
-        *args, **options: See `holdfast.open`.
+        target, tenant, policies, read_only, clock, config, **options: See `holdfast.open`.
         workers: Threads for long work and for remote engines.
     """
-    loop = asyncio.get_running_loop()
-    manager = await loop.run_in_executor(None, partial(open_sync, *args, **options))
+    opening = partial(
+        open_sync,
+        target,
+        tenant=tenant,
+        policies=policies,
+        read_only=read_only,
+        clock=clock,
+        config=config,
+        **options,
+    )
+    manager = await asyncio.get_running_loop().run_in_executor(None, opening)
     return AsyncStateManager(manager, workers=workers)

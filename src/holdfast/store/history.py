@@ -23,6 +23,7 @@ from holdfast.store.journal import (
     journal_horizon,
     parse_header,
     read_head,
+    touched_between,
 )
 from holdfast.store.kernel import Kernel
 from holdfast.store.past import (
@@ -190,31 +191,6 @@ def _change(
         value=decode(found.payload) if written and found is not None else None,
         readable=not (values and written and found is None),
     )
-
-
-def touched_between(
-    view: View, low: int, high: int, start: bytes, stop: bytes
-) -> dict[bytes, None]:
-    """Return the places of a range that commits in ``low < revision <= high`` changed."""
-    touched: dict[bytes, None] = {}
-    position = low
-    while position < high:
-        rows = view.scan(
-            layout.journal_key(position + 1), layout.journal_key(MAX_REVISION), limit=_HEADERS
-        )
-        if not rows:
-            break
-        for key, row in rows:
-            header = parse_header(key, row)
-            position = header.last
-            for at, commit in enumerate(header.commits):
-                if low < header.first + at <= high:
-                    for entry in commit.changes:
-                        if start <= entry.place < stop and entry.operation != Operation.TRIM:
-                            touched[entry.place] = None
-            if position >= high:
-                break
-    return touched
 
 
 def differences(

@@ -18,8 +18,10 @@ import msgspec
 from holdfast.engines.base import View
 from holdfast.errors import CorruptionError, FormatVersionError
 from holdfast.store import layout
+from holdfast.store.value import Operation
 
 HEADER_FORMAT: Final = 1
+_HEADERS: Final = 64  # read at once
 DIGEST_MODULUS: Final = 1 << 128
 MAX_REVISION: Final = (1 << 64) - 1
 NO_HASH: Final = bytes(32)
@@ -207,3 +209,28 @@ def revision_at(view: View, time_ns: int) -> int:
         else:
             high = header.first if header.first > low else low
     return found
+
+
+def touched_between(
+    view: View, low: int, high: int, start: bytes, stop: bytes
+) -> dict[bytes, None]:
+    """Return the places of a range that commits in ``low < revision <= high`` changed."""
+    touched: dict[bytes, None] = {}
+    position = low
+    while position < high:
+        rows = view.scan(
+            layout.journal_key(position + 1), layout.journal_key(MAX_REVISION), limit=_HEADERS
+        )
+        if not rows:
+            break
+        for key, row in rows:
+            header = parse_header(key, row)
+            position = header.last
+            for at, commit in enumerate(header.commits):
+                if low < header.first + at <= high:
+                    for entry in commit.changes:
+                        if start <= entry.place < stop and entry.operation != Operation.TRIM:
+                            touched[entry.place] = None
+            if position >= high:
+                break
+    return touched

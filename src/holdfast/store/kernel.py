@@ -45,7 +45,7 @@ class StoreSettings:
     """How a store behaves, whatever its engine.
 
     Attributes:
-        compression: Compress values from 4 KiB on; None leaves it to the engine's settings.
+        use_compression: Compress values from 4 KiB on; None: as the engine's settings say.
         compression_level: zstd level, 1 to 19.
         max_value_bytes: The longest encoding of a value.
         max_commit_changes: The most changes one atomic commit may have.
@@ -55,7 +55,7 @@ class StoreSettings:
         create: Make the store if it is not there.
     """
 
-    compression: bool | None = None
+    use_compression: bool | None = None
     compression_level: int = 1
     max_value_bytes: int = 64 * 1024 * 1024
     max_commit_changes: int = 100_000
@@ -76,7 +76,7 @@ class StoreSettings:
                 raise ConfigurationError(f"{name} must be from {low} to {high}")
 
     def __repr__(self) -> str:
-        return f"StoreSettings(compression={self.compression}, read_only={self.read_only})"
+        return f"StoreSettings(use_compression={self.use_compression}, read_only={self.read_only})"
 
 
 class StoreInfo(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ class Kernel:
         self.info = self._open_store()
         self.key_limit = min(layout.MAX_KEY_BYTES, engine.traits.max_key_bytes)
         self.payloads = Payloads(
-            compress=settings.compression is not False,
+            compress=settings.use_compression is not False,
             max_bytes=settings.max_value_bytes,
             level=settings.compression_level,
             load_dictionary=self._load_dictionary,

@@ -135,8 +135,8 @@ def record_line(scope: StateScope, key: str, item: StateValue) -> str:
     return json.dumps(line, ensure_ascii=False)
 
 
-def parse_lines(lines: Iterable[str]) -> Iterator[tuple[SetOperation, dt.datetime | None]]:
-    """Yield the set operation, and the expiry, of each line of an export.
+def parse_lines(lines: Iterable[str]) -> Iterator[SetOperation]:
+    """Yield the set operation of each line of an export.
 
     Raises:
         InvalidArgumentError: A line is no JSON, or lacks a member; it is named by number.
@@ -147,7 +147,7 @@ def parse_lines(lines: Iterable[str]) -> Iterator[tuple[SetOperation, dt.datetim
             continue
         try:
             line = json.loads(text, parse_constant=_refuse_constant)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidArgumentError(f"line {number} is not JSON: {error}") from None
         if not isinstance(line, dict):
             raise InvalidArgumentError(f"line {number} is no object")
@@ -157,18 +157,23 @@ def parse_lines(lines: Iterable[str]) -> Iterator[tuple[SetOperation, dt.datetim
             continue
         try:
             expires = line.get("expires_at")
-            expires_at = None if expires is None else dt.datetime.fromisoformat(expires)
             operation = SetOperation(
                 StateScope.parse(line["scope"]),
                 line["key"],
                 from_json(line["value"]),
                 StateClass[line.get("class", "standard").upper()],
+                expires_at=None if expires is None else dt.datetime.fromisoformat(expires),
             )
         except KeyError as error:
-            raise InvalidArgumentError(f"line {number} lacks or misnames {error}") from None
+            raise InvalidArgumentError(
+                f"line {number} lacks or misnames {error}",
+                hint="a line has scope, key and value, as export writes them",
+            ) from None
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"line {number}: {error.message}", hint=error.hint) from None
         except (ValueError, TypeError, AttributeError):
             raise InvalidArgumentError(f"line {number}: class or expires_at is malformed") from None
-        yield operation, expires_at
+        yield operation
 
 
 def _refuse_constant(text: str) -> Any:

@@ -10,8 +10,9 @@ from holdfast.errors import InvalidArgumentError, StateError
 from holdfast.keys import after
 from holdfast.store import layout
 from holdfast.store.address import Addressing
+from holdfast.store.journal import journal_horizon, read_head, touched_between
 from holdfast.store.kernel import Kernel
-from holdfast.store.past import Found, Moment
+from holdfast.store.past import Found, Moment, refuse_before
 from holdfast.store.reader import PAGE, ephemeral_value, state_value
 from holdfast.store.scope import ScopeKind, StateScope, unpack_scope
 from holdfast.store.value import GetRequest, StateValue
@@ -111,6 +112,27 @@ class Listing:
         for owner in sorted(local.union(found)):
             scope = unpack_scope(owner, len(tenant))[0]
             if owner in local or self.exists(scope):
+                yield scope
+
+    def scopes_at(self, moment: Moment) -> Iterator[StateScope]:
+        """Yield the scopes that held a durable key at a moment, in order.
+
+        Raises:
+            HorizonError: The journal no longer reaches back to it.
+        """
+        kernel, tenant = self._kernel, self._address.tenant
+        start, stop = tenant, after(tenant)
+        with kernel.engine.read() as view:
+            refuse_before(journal_horizon(view)[0], moment.revision, "the journal")
+            head = read_head(view).revision
+            # What holds keys now, and what has changed since: no other scope can have held one.
+            rows = view.scan(layout.SCOPES + start, layout.SCOPES + stop, keys_only=True)
+            owners = {key[1:] for key, _ in rows}
+            touched = touched_between(view, moment.revision, head, start, stop)
+            owners.update(map(layout.owner_of, touched))
+        for owner in sorted(owners):
+            scope = unpack_scope(owner, len(tenant))[0]
+            if next(self.keys(scope, limit=1, as_of=moment), None) is not None:
                 yield scope
 
     def exists(self, scope: StateScope | str) -> bool:

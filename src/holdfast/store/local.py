@@ -10,6 +10,7 @@ from holdfast.store.codec import decode
 from holdfast.store.intent import Op
 from holdfast.store.kernel import Kernel
 from holdfast.store.policy import Policies
+from holdfast.store.record import describe
 from holdfast.store.scope import StateScope
 from holdfast.store.value import MISSING, StateClass
 
@@ -57,15 +58,19 @@ class LocalWrites:
             if op.state_class not in (None, StateClass.EPHEMERAL):
                 if entry is None:
                     return False
-                raise EphemeralMixError("the key holds an ephemeral value in this process")
+                raise EphemeralMixError(
+                    f"{describe(op.place)} holds an ephemeral value in this process"
+                )
             if op.if_revision is not None and not (op.if_revision == 0 and entry is None):
                 if op.if_revision == 0:
-                    raise ConflictError("the key exists already", reason="exists", expected=0)
+                    raise ConflictError(
+                        f"{describe(op.place)} exists already", reason="exists", expected=0
+                    )
                 raise InvalidArgumentError("ephemeral values have no revision to compare")
             if op.if_version is not None and op.if_version != (entry.version if entry else 0):
-                raise ConflictError("the ephemeral value has another version", reason="version")
+                raise ConflictError(f"{describe(op.place)} has another version", reason="version")
             if entry is None and self._kernel.reader.current(op.place) is not None:
-                raise EphemeralMixError("the key holds a durable value")
+                raise EphemeralMixError(f"{describe(op.place)} holds a durable value")
             self._ephemeral.put(op.place, prepared, now, deadline(op, now))
             return True
 
@@ -76,7 +81,7 @@ class LocalWrites:
             now = kernel.clock.now_ns()
             entry = self._ephemeral.get(place, now)
             if entry is None and kernel.reader.current(place) is not None:
-                raise EphemeralMixError("the key holds a durable value")
+                raise EphemeralMixError(f"{describe(place)} holds a durable value")
             old: Any = MISSING
             if entry is not None:
                 prepared = entry.prepared

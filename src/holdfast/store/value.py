@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from holdfast.engines.base import Durability
@@ -203,10 +203,11 @@ class SetOperation:
     key: str
     value: Any
     state_class: StateClass | None = None
-    expires_in: float | None = None
+    expires_in: float | timedelta | None = None
     if_revision: int | None = None
     if_version: int | None = None
     if_absent: bool = False
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,20 +344,20 @@ class Writer:
 
     def load(
         self,
-        items: Sequence[tuple[SetOperation, datetime | None]],
+        items: Sequence[SetOperation],
         overwrite: bool,
         options: WriteOptions,
     ) -> Steps[int]:
         """Set the items of an import in one commit; the result counts them."""
         ops: dict[bytes, Op] = {}
-        for item, expires_at in items:
+        for item in items:
             intent = self.set(
                 item.scope,
                 item.key,
                 item.value,
                 item.state_class,
                 if_absent=not overwrite,
-                expires_at=expires_at,
+                expires_at=item.expires_at,
             )
             if intent is not None:
                 ops[intent.ops[0].place] = intent.ops[0]
@@ -390,6 +390,7 @@ class Writer:
             item.if_version,
             item.if_absent,
             item.expires_in,
+            item.expires_at,
         )
         if op is None:
             return None
