@@ -236,9 +236,15 @@ class GroupBuilder:
         )
 
     def _trim(self, owner: bytes, horizon: int) -> tuple[Any, ...]:
+        # Horizons only go forwards: another compaction may have gone further meanwhile.
         if owner:
-            self._index[layout.scope_horizon_key(owner)] = horizon.to_bytes(8)
+            key = layout.scope_horizon_key(owner)
+            known = self._index.get(key) or self._view.get(key)
+            horizon = max(horizon, _from_bytes(known[:8]) if known else 0)
+            self._index[key] = horizon.to_bytes(8)
             self._trimmed = max(self._trimmed, horizon)
+        elif horizon <= (known_horizon := journal_horizon(self._view)[0]):
+            horizon = known_horizon
         else:
             row = self._view.get(layout.journal_key(horizon))
             assert row is not None, "the journal is trimmed at the end of a group"
