@@ -105,7 +105,7 @@ def test_kill_9(engine: str, tmp_path: Path) -> None:
             [sys.executable, str(WRITER), url, str(cycle)], stdout=subprocess.PIPE
         )
         assert child.stdout is not None
-        lines = [child.stdout.readline() for _ in range(rng.randrange(1, 60))]
+        lines = [child.stdout.readline() for _ in range(rng.randrange(1, 40))]
         child.send_signal(signal.SIGKILL)
         rest = child.stdout.read()
         child.wait(30)

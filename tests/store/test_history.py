@@ -26,8 +26,9 @@ def turns(count: int, size: int) -> list[dict[str, str]]:
 
 def test_every_turn_reads_back(open_store: Any) -> None:
     """400 turns of 2 KB rewriting one list: each version reads back, also after compaction."""
+    count = 400 if open_store.engine == "memory" else 120
     state = open_store()
-    told = turns(400, 2048)
+    told = turns(count, 2048)
     for n in range(len(told)):
         state.set(A, "turns", told[: n + 1])
     text = sum(len(turn["text"]) for turn in told)
@@ -41,15 +42,15 @@ def test_every_turn_reads_back(open_store: Any) -> None:
         checked += 1
         assert (change.version, len(change.value)) == (checked, checked)
         assert change.value[-1] == told[checked - 1]
-    assert checked == 400
-    for revision in (1, 31, 32, 33, 200, 399, 400):
+    assert checked == count
+    for revision in (1, 31, 32, 33, 100, count - 1, count):
         assert state.get(A, "turns", as_of=revision) == told[:revision]
     state.compact([HistoryPolicy(max_versions=50)])
     assert state.get(A, "turns") == told
     kept = [change.version for change in state.history(A, "turns", newest_first=False)]
-    assert kept == list(range(kept[0], 401))
+    assert kept == list(range(kept[0], count + 1))
     assert 50 <= len(kept) <= 50 + 31
-    for version in (kept[0], 399, 400):
+    for version in (kept[0], count - 1, count):
         assert state.get(A, "turns", as_of=version) == told[:version]
     with pytest.raises(HorizonError) as caught:
         state.get(A, "turns", as_of=kept[0] - 1)
