@@ -10,6 +10,8 @@ from holdfast import HistoryPolicy, StateClass, StateManager
 from holdfast.engines.base import Durability
 from holdfast.errors import HorizonError
 from holdfast.store.intent import LOW, Intent
+from holdfast.store.kernel import Kernel, StoreSettings
+from tests.conftest import Stores
 
 A = "agent:a"
 
@@ -39,3 +41,23 @@ def test_the_journals_horizon_never_goes_back(state: StateManager) -> None:
     intent.trims = [(b"", 3)]
     state._kernel.commit(intent)
     assert state.info()["horizon"] == horizon
+
+
+def test_a_dictionary_never_replaces_another(memory_store: Stores) -> None:
+    """Who opened the store before another trained a dictionary trains the next, not the same."""
+    first = memory_store()
+    second = StateManager(Kernel(first._kernel.engine, StoreSettings()))
+    texts = [
+        {"name": f"item {at}", "text": f"some words {at * 7} and more words" * 3}
+        for at in range(300)
+    ]
+    for manager, name in ((first, "first"), (second, "second")):
+        for at, text in enumerate(texts):
+            manager.set(A, f"{name}{at}", text | {"by": name})
+        manager.compact(train=True)
+        for at, text in enumerate(texts):
+            manager.set(A, f"{name}{at}", text | {"by": name})
+    assert (first.info()["dictionary"], second.info()["dictionary"]) == (1, 2)
+    for name in ("first", "second"):
+        for at, text in enumerate(texts):
+            assert first.get(A, f"{name}{at}") == text | {"by": name}

@@ -18,7 +18,7 @@ from holdfast.store import layout, record
 from holdfast.store.compression import train
 from holdfast.store.intent import LOW, Intent
 from holdfast.store.journal import journal_horizon, parse_header, read_head, revision_at
-from holdfast.store.kernel import Kernel, StoreInfo
+from holdfast.store.kernel import Kernel
 from holdfast.store.past import scope_horizon
 from holdfast.store.retention import HistoryPolicy, Retention, Version, cut
 from holdfast.store.scope import unpack_scope
@@ -296,11 +296,5 @@ def train_dictionary(kernel: Kernel, samples: int = 5000) -> bool:
     dictionary = train(payloads)
     if dictionary is None:
         return False
-    number = max(kernel.info.dictionary, 0) + 1
-
-    def choose(info: StoreInfo) -> StoreInfo:
-        return msgspec.structs.replace(info, dictionary=number)
-
-    kernel.update_info(choose, [(layout.BLOBS + number.to_bytes(4), dictionary)])
-    kernel.payloads.use_dictionary(number)
+    kernel.add_dictionary(dictionary)
     return True

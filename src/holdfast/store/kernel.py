@@ -191,20 +191,30 @@ class Kernel:
     def _load_dictionary(self, dictionary_id: int) -> bytes | None:
         return self.engine.get(layout.BLOBS + dictionary_id.to_bytes(4))
 
-    def update_info(self, change: Callable[[StoreInfo], StoreInfo], puts: Any = ()) -> None:
-        """Change the identity row, and put further rows, in one write outside the journal."""
+    def add_dictionary(self, dictionary: bytes) -> None:
+        """Store a compression dictionary under the next free number, and use it from now on.
+
+        The number is chosen inside the write: another process may have added one meanwhile, and
+        a dictionary that a value was written with must stay.
+        """
 
         def body(view: View) -> Batch:
             row = view.get(layout.STORE)
             assert row is not None
-            info = change(msgspec.msgpack.decode(row, type=StoreInfo))
-            return Batch(puts=[(layout.STORE, msgspec.msgpack.encode(info)), *puts])
+            blobs = layout.BLOBS, after(layout.BLOBS)
+            last = view.scan(*blobs, reverse=True, limit=1, keys_only=True)
+            number = int.from_bytes(last[0][0][1:]) + 1 if last else 1
+            info = msgspec.msgpack.decode(row, type=StoreInfo)
+            info = msgspec.structs.replace(info, dictionary=number)
+            blob = (layout.BLOBS + number.to_bytes(4), dictionary)
+            return Batch(puts=[(layout.STORE, msgspec.msgpack.encode(info)), blob])
 
         self.refuse_read_only()
         self.engine.write(Durability.SYNC, body)
         row = self.engine.get(layout.STORE)
         assert row is not None
         self.info = msgspec.msgpack.decode(row, type=StoreInfo)
+        self.payloads.use_dictionary(self.info.dictionary)
 
     # --- writing --------------------------------------------------------------------------
 
