@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import holdfast
 from holdfast import HistoryPolicy, StateClass, StateManager
 from holdfast.engines.base import Durability
 from holdfast.errors import HorizonError
+from holdfast.store import transfer
 from holdfast.store.intent import LOW, Intent
 from holdfast.store.kernel import Kernel, StoreSettings
 from tests.conftest import Stores
@@ -61,3 +65,33 @@ def test_a_dictionary_never_replaces_another(memory_store: Stores) -> None:
     for name in ("first", "second"):
         for at, text in enumerate(texts):
             assert first.get(A, f"{name}{at}") == text | {"by": name}
+
+
+def test_a_copy_has_what_was_put_back_behind_it(
+    memory_store: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version row that a writer puts back while a copy goes on is in the copy; so is a blob."""
+    state = memory_store()
+    words = "some words {} and more words "
+    state.set(A, "k", 1)
+    state.set(A, "k", 2)
+    for at in range(300):
+        state.set("agent:b", f"k{at}", {"text": words.format(at * 7) * 3})
+    state.compact([HistoryPolicy(max_age=timedelta(0))])
+    moment = state.revision
+    catch_up = transfer._catch_up
+
+    def write_first(*args: Any) -> tuple[int, bool]:
+        if state.get(A, "k") == 2:
+            state.compact([], train=True)
+            state.set(A, "k", 3)
+            state.set("agent:b", "new", {"text": words.format(1) * 3})
+        return catch_up(*args)
+
+    monkeypatch.setattr(transfer, "_catch_up", write_first)
+    state.copy_to(tmp_path / "copy.db")
+    with holdfast.open(tmp_path / "copy.db") as copy:
+        assert copy.verify() == []
+        assert copy.get(A, "k", as_of=moment) == 2
+        assert copy.get("agent:b", "new") == {"text": words.format(1) * 3}
+        assert copy.get_with_metadata("agent:b", "new").metadata.compressed

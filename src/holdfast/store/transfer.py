@@ -158,6 +158,7 @@ def copy_store(kernel: Kernel, engine: Engine, progress: Progress | None = None)
     target = Target(engine)
     source = kernel.engine
     with kernel.pins.hold(0) as pin:
+        pin.renew()
         with source.read() as view:
             begun = read_head(view)
         done = 0
@@ -168,11 +169,10 @@ def copy_store(kernel: Kernel, engine: Engine, progress: Progress | None = None)
             done += len(rows)
             if progress is not None:
                 progress(done, max(begun.records, done))
-        for space in (layout.VERSIONS, layout.BLOBS):
-            for rows in pages(source, space, after(space)):
-                pin.renew()
-                for key, raw in rows:
-                    target.put(key, raw)
+        for rows in pages(source, layout.VERSIONS, after(layout.VERSIONS)):
+            pin.renew()
+            for key, raw in rows:
+                target.put(key, raw)
         reached = 0
         for _ in range(_ROUNDS):
             reached, behind = _catch_up(kernel, target, reached, begun.revision)
@@ -205,10 +205,13 @@ def _headers(
                 if change.operation == Operation.TRIM:
                     continue
                 touched[change.place] = None
-                version = layout.version_key(change.place, header.first + at)
-                stored = view.get(version)
-                if stored is not None:
-                    target.put(version, stored)
+                # Also the version before: compaction may have dropped its row, and this change
+                # has put it back behind the copy's position.
+                for revision in (change.previous, header.first + at):
+                    version = layout.version_key(change.place, revision)
+                    stored = view.get(version) if revision else None
+                    if stored is not None:
+                        target.put(version, stored)
     for place in touched:
         target.replace(place, view.get(layout.DATA + place))
     return reached, limit is not None and len(rows) == limit
@@ -223,6 +226,8 @@ def _finish(kernel: Kernel, target: Target, reached: int, begun: int) -> CopyRep
         for key, row in view.scan(layout.META, after(layout.META)):
             if not key.startswith(layout.PIN) and key not in (layout.STORE, layout.HEAD):
                 target.put(key, row)
+        for key, row in view.scan(layout.BLOBS, after(layout.BLOBS)):  # trained meanwhile
+            target.put(key, row)
         identity = view.get(layout.STORE)
     target.directory()
     target.put(layout.HEAD, pack_head(head))
