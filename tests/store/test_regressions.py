@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast import HistoryPolicy, StateClass, StateManager
+from holdfast import HistoryPolicy, SetOperation, StateClass, StateManager
 from holdfast.engines.base import Durability
-from holdfast.errors import HorizonError
+from holdfast.errors import ConflictError, HorizonError, InvalidArgumentError, RejectedError
 from holdfast.store import transfer
 from holdfast.store.intent import LOW, Intent
 from holdfast.store.kernel import Kernel, StoreSettings
@@ -95,3 +95,30 @@ def test_a_copy_has_what_was_put_back_behind_it(
         assert copy.get(A, "k", as_of=moment) == 2
         assert copy.get("agent:b", "new") == {"text": words.format(1) * 3}
         assert copy.get_with_metadata("agent:b", "new").metadata.compressed
+
+
+def test_a_repeated_batch_says_again_what_was_refused(state: StateManager) -> None:
+    """Under a commit_id that is known, an item is acknowledged only if that commit wrote it."""
+    state.set(A, "taken", 0)
+    items = [SetOperation(A, "x", 1), SetOperation(A, "taken", 2, if_absent=True)]
+    first = state.set_batch(items, commit_id=bytes(16))
+    again = state.set_batch(items, commit_id=bytes(16))
+    assert (first[0], again[0]) == (2, 2)
+    assert isinstance(first[1], ConflictError)
+    assert isinstance(again[1], RejectedError)
+    assert state.get(A, "taken") == 0
+    assert not state.delete(A, "absent", commit_id=b"1" * 16)
+    assert not state.delete(A, "absent", commit_id=b"1" * 16)
+    assert state.delete(A, "x", commit_id=b"2" * 16)
+    assert state.delete(A, "x", commit_id=b"2" * 16)
+
+
+def test_a_commit_id_of_another_tenant_is_refused(memory_store: Stores) -> None:
+    """A write is never taken for another tenant's that had the same commit_id."""
+    one = StateManager(memory_store()._kernel, tenant="one")
+    other = StateManager(one._kernel, tenant="other")
+    one.set(A, "k", 1, commit_id=bytes(16))
+    with pytest.raises(InvalidArgumentError):
+        other.set(A, "k", 2, commit_id=bytes(16))
+    assert other.get(A, "k") is None
+    assert one.set(A, "k", 1, commit_id=bytes(16)) == 1

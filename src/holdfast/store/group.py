@@ -14,7 +14,13 @@ from typing import Any
 import msgspec
 
 from holdfast.engines.base import Batch, View
-from holdfast.errors import ConflictError, StateError
+from holdfast.errors import (
+    ConflictError,
+    CorruptionError,
+    InvalidArgumentError,
+    RejectedError,
+    StateError,
+)
 from holdfast.keys import after
 from holdfast.store import layout
 from holdfast.store.intent import Intent
@@ -24,6 +30,7 @@ from holdfast.store.journal import (
     MAX_REVISION,
     Head,
     chain_hash,
+    header_at,
     journal_horizon,
     pack_head,
     pack_journal_horizon,
@@ -32,7 +39,7 @@ from holdfast.store.journal import (
     row_digest,
 )
 from holdfast.store.payload import Payloads
-from holdfast.store.record import parse
+from holdfast.store.record import describe, parse
 from holdfast.store.step import Step, conflict
 from holdfast.store.value import MISSING, Operation
 
@@ -118,8 +125,7 @@ class GroupBuilder:
         if intent.given:
             known = self._row(layout.commit_key(intent.commit_id))
             if known is not None:
-                done = [True] * len(intent.ops)
-                return Outcome(_from_bytes(known[:8]), done, repeated=True)
+                return self._repeat(intent, _from_bytes(known[:8]))
         if intent.reads:
             self._check_reads(intent.reads)
         if intent.ranges:
@@ -163,6 +169,38 @@ class GroupBuilder:
         )
         self._revision = revision
         return Outcome(revision, results)
+
+    def _repeat(self, intent: Intent, revision: int) -> Outcome:
+        """Return what the commit that had the same id first did, as the journal tells it."""
+        changed = self._changed_by(revision)
+        tenants = {place[: place.index(0)] for place in changed}
+        results: list[Any] = []
+        for op in intent.ops:
+            if tenants and op.place[: op.place.index(0)] not in tenants:
+                raise InvalidArgumentError(
+                    "this commit_id names a commit of something else",
+                    hint="make ids that are unique in the whole store: uuid4().bytes",
+                )
+            if op.place in changed or not intent.loose:
+                results.append(op.place in changed)
+            else:
+                results.append(
+                    RejectedError(
+                        f"{describe(op.place)} was refused by the commit that had this id first",
+                        hint="send it again under another commit_id",
+                    )
+                )
+        return Outcome(revision, results, repeated=True)
+
+    def _changed_by(self, revision: int) -> set[bytes]:
+        """Return the places that a commit of the journal, or of this group, changed."""
+        at = revision - self._head.revision - 1
+        if at >= 0:
+            return {change[0] for change in self._commits[at][5]}
+        header = header_at(self._view, revision)
+        if header is None:
+            raise CorruptionError("an indexed commit is gone", where=f"journal/{revision}")
+        return {change.place for change in header.commits[revision - header.first].changes}
 
     # --- preconditions --------------------------------------------------------------------
 
