@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import threading
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,37 @@ def test_a_commit_id_of_another_tenant_is_refused(memory_store: Stores) -> None:
         other.set(A, "k", 2, commit_id=bytes(16))
     assert other.get(A, "k") is None
     assert one.set(A, "k", 1, commit_id=bytes(16)) == 1
+
+
+class NoZone(tzinfo):
+    """A time zone that fails when it is asked."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        """Fail as no code of the store would."""
+        raise ZeroDivisionError
+
+
+def test_a_value_that_raises_fails_its_own_write_only(state: StateManager) -> None:
+    """What a value raises when it is encoded in the lane reaches its own caller, nobody else."""
+    lane = state._kernel.lane
+    told: dict[str, Any] = {}
+
+    def append() -> None:
+        with pytest.raises(ZeroDivisionError):
+            state.append(A, "list", datetime(2026, 1, 1, tzinfo=NoZone()))
+        told["append"] = "raised"
+
+    def store() -> None:
+        told["set"] = state.set(A, "k", 1)
+
+    assert lane._enter(Intent([], Durability.OS, LOW))  # so the two become one group
+    threads = [threading.Thread(target=append), threading.Thread(target=store)]
+    for thread in threads:
+        thread.start()
+    while lane.depth() < 2:
+        threads[0].join(0.001)
+    lane._lead([])
+    for thread in threads:
+        thread.join()
+    assert told == {"append": "raised", "set": 1}
+    assert lane.largest == 2

@@ -23,6 +23,10 @@ class TooLargeForLaneError(StateError):
     """The old value is too large to be transformed inside the lane; never leaves the kernel."""
 
 
+class TransformError(StateError):
+    """A transform raised what is none of ours (its ``__cause__``); never leaves the kernel."""
+
+
 class Step:
     """One operation, decided.
 
@@ -115,13 +119,17 @@ class Step:
     def _transform(self, payloads: Payloads) -> Prepared:
         op, old = self.op, self.old
         assert op.transform is not None
-        if old is None:
-            prepared, self.result = op.transform(MISSING)
-            return prepared
-        if op.limit and old.size > op.limit:
+        if old is not None and op.limit and old.size > op.limit:
             raise TooLargeForLaneError("transform this outside the lane")
-        prepared, self.result = op.transform(decode(payloads.restore(op.place, old)))
-        payloads.add_delta(op.place, prepared, old)
+        value = MISSING if old is None else decode(payloads.restore(op.place, old))
+        try:
+            prepared, self.result = op.transform(value)
+        except StateError:
+            raise
+        except Exception as error:  # of its caller's value; the rest of the group goes on
+            raise TransformError("a transform raised") from error
+        if old is not None:
+            payloads.add_delta(op.place, prepared, old)
         return prepared
 
     def _write(

@@ -44,7 +44,7 @@ from holdfast.store.policy import Policies
 from holdfast.store.record import parse
 from holdfast.store.retrying import attempts, exhausted
 from holdfast.store.scope import StateScope
-from holdfast.store.step import TooLargeForLaneError
+from holdfast.store.step import TooLargeForLaneError, TransformError
 from holdfast.store.value import (
     CLASS_DURABILITY,
     MISSING,
@@ -243,6 +243,8 @@ class Writer:
             yield intent
         except TooLargeForLaneError:
             return (yield from self._optimistic(scope, owner, place, change, told, options))
+        except TransformError as failed:
+            raise failed.__cause__ or failed from None
         if intent.repeated:
             return told(self._recall(place, intent.revision))
         result: T = intent.results[0]
