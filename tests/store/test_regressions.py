@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from holdfast.errors import ConflictError, HorizonError, InvalidArgumentError, R
 from holdfast.store import transfer
 from holdfast.store.intent import LOW, Intent
 from holdfast.store.kernel import Kernel, StoreSettings
+from holdfast.testing import FakeClock
 from tests.conftest import Stores
 
 A = "agent:a"
@@ -157,3 +158,38 @@ def test_a_value_that_raises_fails_its_own_write_only(state: StateManager) -> No
         thread.join()
     assert told == {"append": "raised", "set": 1}
     assert lane.largest == 2
+
+
+def test_as_of_its_updated_at_a_value_is_there(memory_store: Stores) -> None:
+    """A time as metadata shows it, rounded to microseconds, is not before its own commit."""
+    clock = FakeClock(1_700_000_000_000_000_789)
+    state = memory_store(clock=clock)
+    for at in range(3):
+        state.set(A, "k", at)
+        clock.advance(0.5)
+    changes = list(state.history(A, "k", newest_first=False))
+    assert [state.get(A, "k", as_of=change.at) for change in changes] == [0, 1, 2]
+    assert [d.kind for d in state.diff(changes[0].at, changes[1].at)] == ["changed"]
+
+
+def test_times_and_revisions_beyond_all_bounds(state: StateManager) -> None:
+    """Moments before and after everything, and revisions of any size, are no crash."""
+    state.set(A, "k", 1, expires_in=100)
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert state.list_keys(A, as_of=first) == []
+    assert state.list_keys(A, as_of=last) == []
+    assert list(state.diff(first, last)) == []
+    with pytest.raises(InvalidArgumentError):
+        list(state.changes(2**64))
+
+
+def test_a_history_beside_a_writer_shows_each_version_once(state: StateManager) -> None:
+    """A row that compaction had dropped, and a writer puts back meanwhile, is not shown twice."""
+    state.set(A, "k", 1)
+    state.set(A, "k", 2)
+    state.set(A, "other", 1)
+    state.compact([HistoryPolicy(max_age=timedelta(0))])
+    newest = state.history(A, "k")
+    assert next(newest).revision == 2
+    state.set(A, "k", 3)
+    assert list(newest) == []

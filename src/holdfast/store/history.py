@@ -80,7 +80,7 @@ def changes(
     """
     for name, number in (("since", since), ("until", until), ("limit", limit)):
         if name == "since" or number is not None:
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            if type(number) is not int or not 0 <= number < MAX_REVISION:
                 raise InvalidArgumentError(f"{name} must be an integer of 0 or more")
     left = limit
     with kernel.pins.hold(since) as pin:

@@ -40,6 +40,7 @@ from holdfast.store.value import StateClass, StateMetadata, StateValue
 
 PAGE = 500
 _FIRST_PAGE = 64
+_LAST_NS = _LAST_REVISION = (1 << 63) - 1
 _AT_ONCE = 1000  # a scan with a limit up to this is one page, and needs no pin
 
 
@@ -111,6 +112,9 @@ class Reader:
                 time_ns = to_ns(as_of)
             except ValueError as error:
                 raise InvalidArgumentError(f"as_of: {error}") from None
+            # Times shown are rounded down to microseconds: such a time means all of its own, so
+            # that a value is there as of its `updated_at`.
+            time_ns = max(0, min(time_ns + 999, _LAST_NS))
             revision = revision_at(view, time_ns)
             horizon, _ = journal_horizon(view)
             if horizon and revision <= horizon:
@@ -253,13 +257,14 @@ class Reader:
         if limit is not None and (type(limit) is not int or limit < 0):
             raise InvalidArgumentError("limit must be an integer of 0 or more, or None")
         left = limit
-        low, high = 0, (1 << 63) - 1
+        low, high = 0, _LAST_REVISION
         with self.engine.read() as view:
             raw = view.get(layout.DATA + place)
             live = parse(place, raw) if raw is not None else None
             tail: list[Found] = []
             if live is not None and view.get(layout.version_key(place, live.revision)) is None:
                 tail.append(Found(place, live, self.payloads.restore(place, live)))
+                high = live.revision - 1  # its writer puts the row back: not shown twice
         if newest_first:
             for found in tail[:left]:
                 yield found
