@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -12,7 +13,13 @@ import pytest
 import holdfast
 from holdfast import HistoryPolicy, SetOperation, StateClass, StateManager
 from holdfast.engines.base import Durability
-from holdfast.errors import ConflictError, HorizonError, InvalidArgumentError, RejectedError
+from holdfast.errors import (
+    ClosedError,
+    ConflictError,
+    HorizonError,
+    InvalidArgumentError,
+    RejectedError,
+)
 from holdfast.store import transfer
 from holdfast.store.intent import LOW, Intent
 from holdfast.store.kernel import Kernel, StoreSettings
@@ -193,3 +200,20 @@ def test_a_history_beside_a_writer_shows_each_version_once(state: StateManager) 
     assert next(newest).revision == 2
     state.set(A, "k", 3)
     assert list(newest) == []
+
+
+def test_an_asynchronous_manager_that_is_closed() -> None:
+    """Closing twice is no error; every verb then raises `ClosedError`."""
+
+    async def main() -> None:
+        state = await holdfast.open_async("memory:")
+        await state.set(A, "k", 1)
+        await asyncio.gather(state.close(), state.close())
+        await state.close()
+        for call in (state.get(A, "k"), state.set(A, "k", 2), state.list_keys(A), state.info()):
+            with pytest.raises(ClosedError):
+                await call
+        with pytest.raises(ClosedError):
+            await anext(aiter(state.scan(A)))
+
+    asyncio.run(main())

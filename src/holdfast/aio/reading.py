@@ -16,6 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
+from holdfast.errors import ClosedError
 from holdfast.reading import StateReader
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
@@ -267,8 +268,11 @@ class AsyncStateReader(Generic[Manager]):
 
     async def close(self) -> None:
         """See `StateManager.close`."""
-        await self._off(self.sync.close)
-        self._pool.shutdown(wait=False)
+        try:
+            if not self._kernel.closed:
+                await self._off(self.sync.close)
+        finally:
+            self._pool.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
         return self
@@ -285,7 +289,13 @@ class AsyncStateReader(Generic[Manager]):
 
     async def _off(self, call: Callable[[], T]) -> T:
         """Run a call in the pool; once started it finishes, whoever stopped waiting."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        return await asyncio.wrap_future(self._submit(call))
+
+    def _submit(self, call: Callable[[], T]) -> Future[T]:
+        try:
+            return self._pool.submit(call)
+        except RuntimeError:  # it was shut down
+            raise ClosedError("the store is closed") from None
 
     async def _read(self, call: Callable[[], T]) -> T:
         return await self._off(call) if self._remote else call()
@@ -299,7 +309,7 @@ class AsyncStateReader(Generic[Manager]):
         call: Future[list[T]] | None = None
         try:
             while True:
-                call = self._pool.submit(_take, iterator, _PAGE)
+                call = self._submit(partial(_take, iterator, _PAGE))
                 page = await asyncio.wrap_future(call)
                 for item in page:
                     yield item
