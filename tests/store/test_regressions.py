@@ -15,6 +15,7 @@ from holdfast import HistoryPolicy, SetOperation, StateClass, StateManager
 from holdfast.engines.base import Durability
 from holdfast.errors import (
     ClosedError,
+    ConfigurationError,
     ConflictError,
     HorizonError,
     InvalidArgumentError,
@@ -217,3 +218,18 @@ def test_an_asynchronous_manager_that_is_closed() -> None:
             await anext(aiter(state.scan(A)))
 
     asyncio.run(main())
+
+
+def test_a_chain_key_that_is_not_the_stores_is_refused(tmp_path: Path) -> None:
+    """Neither another key than the store's, nor a key for a store without, opens it for writing."""
+    plain, keyed = tmp_path / "plain.db", tmp_path / "keyed.db"
+    for path, key in ((plain, None), (keyed, b"k" * 32)):
+        with holdfast.open(path, chain_key=key) as state:
+            state.set(A, "k", 1)
+        with pytest.raises(ConfigurationError):
+            holdfast.open(path, chain_key=b"x" * 32)
+        with holdfast.open(path, chain_key=key) as state:
+            state.set(A, "k", 2)
+            assert state.verify() == []
+    with holdfast.open(keyed, read_only=True) as state:
+        assert state.get(A, "k") == 2

@@ -31,7 +31,13 @@ from holdfast.store.committer import Committer
 from holdfast.store.ephemeral import Ephemeral
 from holdfast.store.expiry import Sweeper
 from holdfast.store.intent import Intent, Op
-from holdfast.store.journal import header_at, journal_horizon, parse_head, read_head
+from holdfast.store.journal import (
+    chain_hash,
+    header_at,
+    journal_horizon,
+    parse_head,
+    read_head,
+)
 from holdfast.store.lane import Lane
 from holdfast.store.payload import Payloads
 from holdfast.store.pins import Pins
@@ -149,12 +155,31 @@ class Kernel:
             raise FormatVersionError(
                 f"the store has format {info.format}; this Holdfast reads up to {STORE_FORMAT}"
             )
-        if info.keyed and self.settings.chain_key is None and not self.settings.read_only:
+        self._check_key(info)
+        return info
+
+    def _check_key(self, info: StoreInfo) -> None:
+        """Refuse a chain key that is missing or another one: what it wrote would not chain."""
+        key = self.settings.chain_key
+        if key is not None and not info.keyed:
+            raise ConfigurationError(
+                "the store's journal is chained without a key", hint="open it without chain_key="
+            )
+        if not info.keyed or self.settings.read_only:
+            return
+        if key is None:
             raise ReadOnlyError(
                 "the store's journal is chained with a key, and none was given",
                 hint="pass chain_key=, or open with read_only=True",
             )
-        return info
+        with self.engine.read() as view:
+            head = read_head(view)
+            row = view.get(layout.journal_key(head.revision))
+        if row is not None and chain_hash(row, key) != head.hash:
+            raise ConfigurationError(
+                "the chain_key is not the one that the store's journal is chained with",
+                hint="if it is, the last header is damaged: open with read_only=True and verify",
+            )
 
     def _create_store(self) -> bytes:
         if self.settings.read_only or not self.settings.create:
