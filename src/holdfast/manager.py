@@ -22,7 +22,7 @@ from holdfast.store.kernel import Kernel
 from holdfast.store.lines import parse_lines
 from holdfast.store.options import WriteOptions
 from holdfast.store.policy import ScopePolicy
-from holdfast.store.repair import RepairReport, repair_store
+from holdfast.store.repair import RepairReport, repair_open_store
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.retrying import attempts, backoff
 from holdfast.store.scopes import WholeScopes
@@ -350,7 +350,8 @@ class StateManager(StateReader):
     ) -> RepairReport:
         """Salvage all that is sound into a new store, and name what is lost.
 
-        This store is only read. For one that does not open, use `holdfast.repair`.
+        This store is only read, and writers wait meanwhile. For one that does not open, use
+        `holdfast.repair`.
 
         Args:
             into: Path or URL of the new store; it must not exist yet.
@@ -358,7 +359,7 @@ class StateManager(StateReader):
         """
         kernel = self._kernel
         with closing(new_engine(into)) as target:
-            return repair_store(
+            return repair_open_store(
                 kernel.engine, target, kernel.clock, kernel.settings.chain_key, progress
             )
 

@@ -98,7 +98,8 @@ def repair(
     """Salvage all that is sound of a damaged store into a new one, and name what is lost.
 
     Args:
-        source: Path or URL; it is only read, and need not open as a store.
+        source: Path or URL; it is only read, and need not open as a store. Nobody may write to
+            it meanwhile.
         into: Path or URL of the new store; it must not exist yet.
         chain_key: Key of the journal's chain, if it has one.
         progress: Called with the number of rows read so far.

@@ -233,3 +233,28 @@ def test_a_chain_key_that_is_not_the_stores_is_refused(tmp_path: Path) -> None:
             assert state.verify() == []
     with holdfast.open(keyed, read_only=True) as state:
         assert state.get(A, "k") == 2
+
+
+def test_a_repair_beside_a_writer_is_of_one_moment(open_store: Stores, tmp_path: Path) -> None:
+    """Writers wait while an open store is repaired: nothing is lost, and history is kept."""
+    state = open_store()
+    for at in range(20):
+        state.set(A, f"k{at % 4}", ["text " * 100] * (60 + at))
+    written: list[int] = []
+    writer = threading.Thread(target=lambda: written.append(state.set(A, "k0", 1)))
+
+    def begin_writing(_: int) -> None:
+        if not writer.is_alive() and not written:
+            writer.start()
+            writer.join(0.05)
+
+    for at in range(500):
+        state.set("agent:b", f"k{at}", at)
+    report = state.repair(tmp_path / "repaired.db", progress=begin_writing)
+    writer.join()
+    assert written == [521]
+    assert (report.commits, report.lost) == (520, [])
+    with holdfast.open(tmp_path / "repaired.db") as repaired:
+        assert repaired.verify() == []
+        assert repaired.revision == 520
+        assert len(list(repaired.history(A, "k0"))) == 5

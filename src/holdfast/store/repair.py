@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from holdfast.clock import Clock
-from holdfast.engines.base import Durability, Engine
-from holdfast.errors import StateError
+from holdfast.engines.base import Batch, Durability, Engine, View
+from holdfast.errors import EngineError, ReadOnlyError, StateError
 from holdfast.keys import after
 from holdfast.store import intent as wanted
 from holdfast.store import layout, record
@@ -77,6 +77,36 @@ def repair_store(
         progress: Called with the number of rows read.
     """
     return _Repair(source, target, clock, chain_key, progress).run()
+
+
+def repair_open_store(
+    source: Engine,
+    target: Engine,
+    clock: Clock,
+    chain_key: bytes | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> RepairReport:
+    """Salvage a store that may be written to; the arguments are those of `repair_store`.
+
+    It runs inside a write that changes nothing, where the engine can still open one: what came
+    in meanwhile would have no journal in the new store.
+    """
+    begun = False
+    report = RepairReport(0, 0, 0)
+
+    def salvage(_: View) -> Batch:
+        nonlocal begun, report
+        begun = True
+        report = repair_store(source, target, clock, chain_key, progress)
+        return Batch()
+
+    try:
+        source.write(Durability.OS, salvage)
+    except (ReadOnlyError, EngineError):
+        if begun:
+            raise
+        return repair_store(source, target, clock, chain_key, progress)
+    return report
 
 
 class _Repair:
