@@ -276,8 +276,9 @@ class StateManager(StateReader):
                 with self.transaction(**options) as tx:
                     result = fn(tx)
                 return result
-            except ConflictError:
-                if attempt == attempts()[-1]:
+            except ConflictError as error:
+                # That a key is there already is what `fn` found, not what others interfered with.
+                if error.reason == "exists" or attempt == attempts()[-1]:
                     raise
                 time.sleep(backoff(attempt))
         raise AssertionError("the last attempt returns or raises")

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import holdfast
-from holdfast import HistoryPolicy, SetOperation, StateClass, StateManager
+from holdfast import (
+    AsyncStateManager,
+    HistoryPolicy,
+    ScopePolicy,
+    SetOperation,
+    StateClass,
+    StateManager,
+    StateTransaction,
+)
 from holdfast.engines.base import Durability
 from holdfast.errors import (
     ClosedError,
@@ -19,6 +27,7 @@ from holdfast.errors import (
     ConflictError,
     HorizonError,
     InvalidArgumentError,
+    ProtectionRequiredError,
     RejectedError,
 )
 from holdfast.store import transfer
@@ -134,29 +143,30 @@ def test_a_commit_id_of_another_tenant_is_refused(memory_store: Stores) -> None:
     assert one.set(A, "k", 1, commit_id=bytes(16)) == 1
 
 
-class NoZone(tzinfo):
-    """A time zone that fails when it is asked."""
+class Stubborn(int):
+    """A number that fails when it is added."""
 
-    def utcoffset(self, moment: datetime | None) -> timedelta:
+    def __radd__(self, other: object) -> int:
         """Fail as no code of the store would."""
-        raise ZeroDivisionError
+        raise LookupError
 
 
 def test_a_value_that_raises_fails_its_own_write_only(state: StateManager) -> None:
-    """What a value raises when it is encoded in the lane reaches its own caller, nobody else."""
+    """What a value raises when it is computed in the lane reaches its own caller, nobody else."""
     lane = state._kernel.lane
     told: dict[str, Any] = {}
+    state.set(A, "number", 1)
 
-    def append() -> None:
-        with pytest.raises(ZeroDivisionError):
-            state.append(A, "list", datetime(2026, 1, 1, tzinfo=NoZone()))
-        told["append"] = "raised"
+    def increment() -> None:
+        with pytest.raises(LookupError):
+            state.increment(A, "number", Stubborn(1))
+        told["increment"] = "raised"
 
     def store() -> None:
         told["set"] = state.set(A, "k", 1)
 
     assert lane._enter(Intent([], Durability.OS, LOW))  # so the two become one group
-    threads = [threading.Thread(target=append), threading.Thread(target=store)]
+    threads = [threading.Thread(target=increment), threading.Thread(target=store)]
     for thread in threads:
         thread.start()
     while lane.depth() < 2:
@@ -164,7 +174,7 @@ def test_a_value_that_raises_fails_its_own_write_only(state: StateManager) -> No
     lane._lead([])
     for thread in threads:
         thread.join()
-    assert told == {"append": "raised", "set": 1}
+    assert told == {"increment": "raised", "set": 2}
     assert lane.largest == 2
 
 
@@ -258,3 +268,54 @@ def test_a_repair_beside_a_writer_is_of_one_moment(open_store: Stores, tmp_path:
         assert repaired.verify() == []
         assert repaired.revision == 520
         assert len(list(repaired.history(A, "k0"))) == 5
+
+
+def test_what_is_appended_is_taken_at_the_call(open_store: Stores) -> None:
+    """A caller may change its object while the write waits: what it was at the call is stored."""
+    state = open_store()
+    lane = state._kernel.lane
+
+    async def main() -> None:
+        manager = AsyncStateManager(state)
+        assert lane._enter(Intent([], Durability.OS, LOW))
+        message, patch = {"n": 1}, {"m": {"n": 1}}
+        writes = [
+            asyncio.ensure_future(manager.append(A, "list", message)),
+            asyncio.ensure_future(manager.merge_patch(A, "dict", patch)),
+        ]
+        while lane.depth() < 2:
+            await asyncio.sleep(0)
+        message["n"], patch["m"]["n"] = 2, 2
+        lane._lead([])
+        assert await asyncio.gather(*writes) == [1, {"m": {"n": 1}}]
+
+    asyncio.run(main())
+    assert state.get(A, "list") == [{"n": 1}]
+
+
+def test_policies_hold_for_copies_and_imports(memory_store: Stores) -> None:
+    """Neither brings a value unprotected into a scope whose policy demands protection."""
+    policy = ScopePolicy("user:*", state_class=StateClass.SENSITIVE)
+    state = memory_store(policies=[policy])
+    state.set(A, "k", 1)
+    with pytest.raises(ProtectionRequiredError):
+        state.copy_scope(A, "user:u")
+    with pytest.raises(ProtectionRequiredError):
+        state.move_scope(A, "user:u")
+    with pytest.raises(ProtectionRequiredError):
+        state.import_lines(['{"scope": "user:u", "key": "k", "value": 1}'])
+    assert [str(scope) for scope in state.scopes()] == [A]
+
+
+def test_a_key_that_is_there_is_found_once(state: StateManager) -> None:
+    """`if_absent` in a transaction raises at the first attempt: trying again cannot help."""
+    state.set(A, "k", 1)
+    attempts: list[int] = []
+
+    def make(tx: StateTransaction) -> None:
+        attempts.append(1)
+        tx.set(A, "k", 2, if_absent=True)
+
+    with pytest.raises(ConflictError) as caught:
+        state.transact(make)
+    assert (caught.value.reason, len(attempts)) == ("exists", 1)

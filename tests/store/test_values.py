@@ -545,3 +545,57 @@ def test_types_and_defaults(memory_store: Any) -> None:
         state.get(A, "five", 5, type=str)
     with pytest.raises(InvalidArgumentError):
         state.get(A, "five", type="Point")
+
+
+class Color(enum.Enum):
+    """An enum without a value of its own type."""
+
+    RED = "red"
+
+
+class Painted(msgspec.Struct):
+    """A Struct with what JSON has no word for."""
+
+    color: Color
+    colors: list[Color]
+    by_name: dict[str, Color]
+
+
+def test_enums_of_typed_objects(state: StateManager) -> None:
+    """An enum in a field is stored as its value and comes back through the type; alone it is refused."""
+    value = Painted(Color.RED, [Color.RED], {"a": Color.RED})
+    state.set("agent:a", "k", value)
+    assert state.get("agent:a", "k", type=Painted) == value
+    assert state.get("agent:a", "k")["colors"] == ["red"]
+    with pytest.raises(InvalidValueError):
+        state.set("agent:a", "k", [Color.RED])
+
+
+def test_models_inside_other_types(state: StateManager) -> None:
+    """pydantic models are found inside generic types, Structs and dataclasses."""
+
+    class Item(pydantic.BaseModel):
+        name: str
+
+    items = [Item(name="a"), Item(name="b")]
+    state.set("agent:a", "k", items)
+    assert state.get("agent:a", "k", type=list[Item]) == items
+    state.set("agent:a", "k", [{"name": 5}])
+    with pytest.raises(WrongTypeError) as caught:
+        state.get("agent:a", "k", type=list[Item])
+    assert "5" not in str(caught.value)
+
+
+@pytest.mark.parametrize("extra", [None, {1}])
+def test_shared_beyond_measure(state: StateManager, extra: object) -> None:
+    """A small object that would be endless when written out is refused, at once."""
+    value: list[object] = [extra]
+    for _ in range(60):
+        value = [value, value]
+    with pytest.raises(LimitExceededError):
+        state.set("agent:a", "k", value)
+    wide: list[object] = [None] * 1000
+    for _ in range(4):
+        wide = [wide] * 1000
+    with pytest.raises(LimitExceededError):
+        state.set("agent:a", "k", wide)

@@ -247,8 +247,8 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
                     if inspect.isawaitable(result):
                         result = await result
                 return cast(T, result)
-            except ConflictError:
-                if attempt == attempts()[-1]:
+            except ConflictError as error:
+                if error.reason == "exists" or attempt == attempts()[-1]:
                     raise
                 await asyncio.sleep(backoff(attempt))
         raise AssertionError("the last attempt returns or raises")

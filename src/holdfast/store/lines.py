@@ -161,7 +161,7 @@ def parse_lines(lines: Iterable[str]) -> Iterator[SetOperation]:
                 StateScope.parse(line["scope"]),
                 line["key"],
                 from_json(line["value"]),
-                StateClass[line.get("class", "standard").upper()],
+                StateClass[line["class"].upper()] if "class" in line else None,
                 expires_at=None if expires is None else dt.datetime.fromisoformat(expires),
             )
         except KeyError as error:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from holdfast.errors import LimitExceededError, WrongTypeError
-from holdfast.store.codec import MAX_DEPTH
+from holdfast.store.lowering import MAX_DEPTH
 from holdfast.store.value import MISSING
 
 Number = TypeVar("Number", int, float, Decimal)

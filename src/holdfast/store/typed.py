@@ -43,10 +43,18 @@ def as_type(value: Any, kind: type[T], where: str) -> T:
                 f"{where} does not fit {name} at {path} ({first.get('type', 'invalid')})"
             ) from None
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(value, kind, dec_hook=_custom)
     except msgspec.ValidationError as error:
         found = _PATH.search(str(error))
         path = found.group(1) if found else "$"
         raise WrongTypeError(f"{where} does not fit {name} at {path}") from None
     except TypeError as error:
         raise InvalidArgumentError(f"type={name} cannot be converted to: {error}") from None
+
+
+def _custom(kind: type, value: Any) -> Any:
+    """Convert to a type inside another that msgspec does not know: a pydantic model."""
+    validate = getattr(kind, "model_validate", None)
+    if validate is None:
+        raise TypeError(f"{kind.__name__} is no type of data")
+    return validate(value)

@@ -181,12 +181,14 @@ class Writer:
         self, scope: StateScope | str, key: str, items: list[Any], options: WriteOptions
     ) -> Steps[int]:
         """Append to a list; the result is its new length."""
+        items = self._kernel.payloads.plain(items)
         return self._transform(scope, key, lambda old: appended(old, items), len, options)
 
     def merge_patch(
         self, scope: StateScope | str, key: str, patch: Any, options: WriteOptions
     ) -> Steps[Any]:
         """Apply a JSON merge patch; the result is the new value."""
+        patch = self._kernel.payloads.plain(patch)
 
         def change(old: Any) -> Any:
             return merge_patched(None if old is MISSING else old, patch)
@@ -287,9 +289,8 @@ class Writer:
         op = Op(wanted.TRANSFORM, owner, place)
         op.expires_ns = None  # a change of the value keeps its expiry and its class
         if self._policies:
+            self.guard(scope)
             op.state_class = self._policies.state_class(scope)
-            if op.state_class is not None:
-                guard_class(op.state_class)
         return op
 
     # --- many keys ------------------------------------------------------------------------
@@ -397,6 +398,12 @@ class Writer:
         if op is None:
             return None
         return op, self._durability(scope, state_class, durability)
+
+    def guard(self, scope: StateScope) -> None:
+        """Refuse a scope whose policy demands a protection that is not there."""
+        state_class = self._policies.state_class(scope) if self._policies else None
+        if state_class is not None:
+            guard_class(state_class)
 
     # --- intents --------------------------------------------------------------------------
 
