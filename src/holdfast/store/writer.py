@@ -182,6 +182,7 @@ class Writer:
     ) -> Steps[int]:
         """Append to a list; the result is its new length."""
         items = self._kernel.payloads.plain(items)
+        items = self._kernel.payloads.plain(items)
         return self._transform(scope, key, lambda old: appended(old, items), len, options)
 
     def merge_patch(
