@@ -406,6 +406,12 @@ class Writer:
         if state_class is not None:
             guard_class(state_class)
 
+    def guard(self, scope: StateScope) -> None:
+        """Refuse a scope whose policy demands a protection that is not there."""
+        state_class = self._policies.state_class(scope) if self._policies else None
+        if state_class is not None:
+            guard_class(state_class)
+
     # --- intents --------------------------------------------------------------------------
 
     def intent(
