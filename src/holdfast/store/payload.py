@@ -73,14 +73,6 @@ class Payloads:
         """
         return decode(encode(value, max_bytes=self.max_bytes))
 
-    def plain(self, value: Any) -> Any:
-        """Return `value` as it will read back: nobody can change that while a write waits.
-
-        Raises:
-            InvalidValueError, LimitExceededError: See `codec.encode`.
-        """
-        return decode(encode(value, max_bytes=self.max_bytes))
-
     def pack(self, payload: bytes) -> Prepared:
         """Compress an encoded payload where that pays."""
         size = len(payload)

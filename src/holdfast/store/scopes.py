@@ -127,7 +127,6 @@ class WholeScopes:
         empty_source: bool,
     ) -> int:
         self._writer.guard(target)
-        self._writer.guard(target)
         owner, new_owner = self._address.owner(source), self._address.owner(target)
         found = core.scan(*self._address.range(source))
         for item in found:

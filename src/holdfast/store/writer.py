@@ -182,7 +182,6 @@ class Writer:
     ) -> Steps[int]:
         """Append to a list; the result is its new length."""
         items = self._kernel.payloads.plain(items)
-        items = self._kernel.payloads.plain(items)
         return self._transform(scope, key, lambda old: appended(old, items), len, options)
 
     def merge_patch(
@@ -399,12 +398,6 @@ class Writer:
         if op is None:
             return None
         return op, self._durability(scope, state_class, durability)
-
-    def guard(self, scope: StateScope) -> None:
-        """Refuse a scope whose policy demands a protection that is not there."""
-        state_class = self._policies.state_class(scope) if self._policies else None
-        if state_class is not None:
-            guard_class(state_class)
 
     def guard(self, scope: StateScope) -> None:
         """Refuse a scope whose policy demands a protection that is not there."""
