@@ -20,7 +20,7 @@ from holdfast import (
     StateManager,
     StateTransaction,
 )
-from holdfast.engines.base import Durability
+from holdfast.engines.base import Batch, Durability
 from holdfast.errors import (
     ClosedError,
     ConfigurationError,
@@ -30,7 +30,7 @@ from holdfast.errors import (
     ProtectionRequiredError,
     RejectedError,
 )
-from holdfast.store import transfer
+from holdfast.store import layout, record, transfer
 from holdfast.store.intent import LOW, Intent
 from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.testing import FakeClock
@@ -319,3 +319,26 @@ def test_a_key_that_is_there_is_found_once(state: StateManager) -> None:
     with pytest.raises(ConflictError) as caught:
         state.transact(make)
     assert (caught.value.reason, len(attempts)) == ("exists", 1)
+
+
+def test_verify_notices_rows_that_no_commit_made(open_store: Stores) -> None:
+    """A version put into the past, and index rows that name another commit, are problems."""
+    open_store.broken = True
+    state = open_store()
+    state.set(A, "k", 1, commit_id=b"a" * 16, correlation="mine")
+    state.set(A, "j", 1)
+    state.set(A, "k", 2)
+    place = state._address.place(state._address.owner(A), "k")
+    forged = record.build(place, record.VALUE, 1, 2, 0, 2, 1, 2, 1, 1, 1, b"\x63")
+    rows = [
+        (layout.version_key(place, 2), forged),
+        (layout.commit_key(b"z" * 16), (2).to_bytes(8)),
+        (layout.correlation_key("forged", 2), b""),
+    ]
+    assert state.verify() == []
+    state._kernel.engine.write(Durability.OS, lambda _: Batch(puts=rows))
+    assert {(problem.code, problem.where) for problem in state.verify()} == {
+        ("unknown-version", "agent:a/k@2"),
+        ("stale-commit-id", (b"z" * 16).hex()),
+        ("stale-correlation", "revision 2"),
+    }

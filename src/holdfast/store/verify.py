@@ -12,14 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from xxhash import xxh3_64_intdigest
+
 from holdfast.engines.base import View
 from holdfast.errors import CorruptionError, FormatVersionError, StateError
 from holdfast.keys import after
 from holdfast.store import layout, record
 from holdfast.store.journal import (
     DIGEST_MODULUS,
+    CommitEntry,
     Header,
     chain_hash,
+    header_at,
     journal_horizon,
     parse_header,
     read_head,
@@ -65,12 +69,24 @@ def verify(kernel: Kernel, progress: Progress | None = None) -> list[Problem]:
     return _Verification(kernel, progress).run()
 
 
+def _commit_at(view: View, revision: int) -> CommitEntry | None:
+    """Return the header's entry of a commit; None where there is none that can be read."""
+    try:
+        header = header_at(view, revision)
+    except (CorruptionError, FormatVersionError):
+        return None  # reported by the walk over the journal
+    return header.commits[revision - header.first] if header is not None else None
+
+
 class _Verification:
     def __init__(self, kernel: Kernel, progress: Progress | None) -> None:
         self._kernel = kernel
         self._progress = progress
         self._rows = 0
         self._problems: list[Problem] = []
+        # Sums of the row keys of versions between two revisions: those that headers name, and
+        # those that are there.
+        self._named = self._present = self._low = self._high = 0
 
     def run(self) -> list[Problem]:
         for walk in (
@@ -186,6 +202,8 @@ class _Verification:
         expected = b""
         key = self._kernel.settings.chain_key
         checked = self._kernel.info.keyed == (key is not None)
+        with self._kernel.engine.read() as view:
+            self._low, self._high = journal_horizon(view)[0], read_head(view).revision
         for view, rows in self._pages(layout.JOURNAL, after(layout.JOURNAL)):
             for row_key, row in rows:
                 where = f"journal/{layout.journal_revision(row_key)}"
@@ -231,11 +249,15 @@ class _Verification:
             for change in commit.changes:
                 if change.operation == Operation.TRIM:
                     continue
-                row = view.get(layout.version_key(change.place, revision))
+                row_key = layout.version_key(change.place, revision)
+                row = view.get(row_key)
                 where = f"{record.describe(change.place)}@{revision}"
                 if row is None:
                     self._check_trimmed(view, change.place, revision, where)
-                elif row_digest(row) != change.digest:
+                    continue
+                if self._low < revision <= self._high:
+                    self._named += xxh3_64_intdigest(row_key)
+                if row_digest(row) != change.digest:
                     self._report("version-edited", where, "not what the journal recorded")
 
     def _check_trimmed(self, view: View, place: bytes, revision: int, where: str) -> None:
@@ -250,6 +272,8 @@ class _Verification:
             for key, row in rows:
                 place, revision = layout.version_parts(key)
                 where = f"{record.describe(place)}@{revision}"
+                if self._low < revision <= self._high:
+                    self._present += xxh3_64_intdigest(key)
                 try:
                     found = parse_version(key, row)
                     restore_version(view, self._kernel.payloads, place, found)
@@ -258,6 +282,20 @@ class _Verification:
                     continue
                 if revision > head.revision:
                     self._report("future-revision", where, f"the head is at {head.revision}")
+        if self._named != self._present:
+            self._unknown_versions()
+
+    def _unknown_versions(self) -> None:
+        """Every version row behind the journal's horizon is named by its commit's header."""
+        for view, rows in self._pages(layout.VERSIONS, after(layout.VERSIONS)):
+            low = journal_horizon(view)[0]
+            for key, _ in rows:
+                place, revision = layout.version_parts(key)
+                if low < revision <= self._high:
+                    commit = _commit_at(view, revision)
+                    if commit is not None and place not in {c.place for c in commit.changes}:
+                        where = f"{record.describe(place)}@{revision}"
+                        self._report("unknown-version", where, "its commit does not name it")
 
     def _expiry(self) -> None:
         """Every expiry row names a live record with that expiry."""
@@ -273,21 +311,21 @@ class _Verification:
                     self._report("stale-expiry", record.describe(place), "no such expiry")
 
     def _commits(self) -> None:
-        """Every indexed commit id names a commit that is there or trimmed."""
+        """Every indexed commit id names its own commit."""
         for view, rows in self._pages(layout.COMMITS, after(layout.COMMITS)):
-            head = read_head(view)
             for key, row in rows:
-                if len(row) != 8 or not 0 < int.from_bytes(row) <= head.revision:
+                commit = _commit_at(view, int.from_bytes(row[:8]))
+                if len(row) != 8 or commit is None or commit.commit_id != key[3:]:
                     self._report("stale-commit-id", key[3:].hex(), "names no commit")
 
     def _correlations(self) -> None:
-        """Every correlation row names a commit that is there."""
+        """Every correlation row names a commit with that correlation."""
         for view, rows in self._pages(layout.CORRELATIONS, after(layout.CORRELATIONS)):
-            head = read_head(view)
-            horizon, _ = journal_horizon(view)
             for key, _row in rows:
                 revision = int.from_bytes(key[-8:])
-                if not horizon < revision <= head.revision:
+                commit = _commit_at(view, revision)
+                text = commit.correlation if commit is not None else None
+                if text is None or key != layout.correlation_key(text, revision):
                     self._report("stale-correlation", f"revision {revision}", "no such commit")
 
     def _totals(self) -> None:
