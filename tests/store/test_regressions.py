@@ -342,3 +342,15 @@ def test_verify_notices_rows_that_no_commit_made(open_store: Stores) -> None:
         ("stale-commit-id", (b"z" * 16).hex()),
         ("stale-correlation", "revision 2"),
     }
+
+
+def test_preconditions_hold_for_deletes_of_ephemeral_values(memory_store: Stores) -> None:
+    """A delete under a precondition that an ephemeral value does not meet leaves it there."""
+    state = memory_store()
+    state.set(A, "k", 1, state_class=StateClass.EPHEMERAL)
+    with pytest.raises(InvalidArgumentError):
+        state.delete(A, "k", if_revision=7)
+    with pytest.raises(ConflictError):
+        state.delete(A, "k", if_version=2)
+    assert state.get(A, "k") == 1
+    assert state.delete(A, "k", if_version=1)

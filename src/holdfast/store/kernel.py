@@ -347,6 +347,7 @@ class Kernel:
         """Make the child's copy usable: the lane's thread and locks belong to the parent."""
         self.lane.after_fork()
         self.committer.after_fork()
+        self.pins.after_fork()
         self.sweeper.after_fork()
         self.ephemeral.lock = threading.RLock()
 

@@ -25,9 +25,18 @@ class LocalWrites:
         self._policies = policies
         self._ephemeral = kernel.ephemeral
 
-    def delete(self, place: bytes) -> bool:
+    def delete(
+        self, place: bytes, if_revision: int | None = None, if_version: int | None = None
+    ) -> bool:
         """Delete an ephemeral value; return whether there was one."""
-        return self._ephemeral.pop(place, self._kernel.clock.now_ns())
+        with self._ephemeral.lock:
+            now = self._kernel.clock.now_ns()
+            entry = self._ephemeral.get(place, now)
+            if entry is not None and if_revision is not None:
+                raise InvalidArgumentError("ephemeral values have no revision to compare")
+            if entry is not None and if_version not in (None, entry.version):
+                raise ConflictError(f"{describe(place)} has another version", reason="version")
+            return self._ephemeral.pop(place, now)
 
     def touch(self, op: Op) -> bool:
         """Give an ephemeral value another expiry; return whether there was one."""

@@ -30,6 +30,10 @@ class Pins:
         self._mutex = threading.Lock()
         self._held: dict[bytes, int] = {}
 
+    def after_fork(self) -> None:
+        """Take a fresh lock: a thread of the parent may have held it."""
+        self._mutex = threading.Lock()
+
     @contextmanager
     def hold(self, revision: int) -> Iterator[Pin]:
         """Keep everything readable as of `revision` while the context is open."""

@@ -66,6 +66,7 @@ class Writer:
         self._kernel = kernel
         self._address = addressing
         self._policies = policies
+        self._ruled = bool(policies)
         self._local = LocalWrites(kernel, policies)
 
     # --- one key --------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class Writer:
         """Return the intent of a set; None where it was ephemeral and is done."""
         if type(scope) is not StateScope:
             scope = self._address.scope(scope)
-        if state_class is None and self._policies:
+        if state_class is None and self._ruled:
             state_class = self._policies.state_class(scope)
         op = self._set_op(
             scope,
@@ -119,7 +120,7 @@ class Writer:
         kernel = self._kernel
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
-        if state_class is not None and state_class is not StateClass.STANDARD:
+        if state_class is not None:
             guard_class(state_class)
         prepared = kernel.payloads.prepare(value)
         if if_absent or if_revision is not None or if_version is not None:
@@ -127,7 +128,7 @@ class Writer:
         op = Op(wanted.SET, owner, place, prepared, state_class, if_revision, if_version)
         if expires_in is not None or expires_at is not None:
             self._expire(op, expires_in, expires_at)
-        if state_class is StateClass.EPHEMERAL or kernel.ephemeral.entries:
+        if state_class is not None or kernel.ephemeral.entries:
             if self._local.set(op):
                 return None
         if prepared.size >= DELTA_FROM:
@@ -146,9 +147,9 @@ class Writer:
         scope = self._address.scope(scope)
         owner = self._address.owner(scope)
         place = self._address.place(owner, key)
-        if self._local.delete(place):
-            return True
         condition(if_revision, if_version, False)
+        if self._local.delete(place, if_revision, if_version):
+            return True
         op = Op(wanted.DELETE, owner, place, None, None, if_revision, if_version)
         return self.intent([op], scope, None, options)
 
