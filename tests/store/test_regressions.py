@@ -354,3 +354,23 @@ def test_preconditions_hold_for_deletes_of_ephemeral_values(memory_store: Stores
         state.delete(A, "k", if_version=2)
     assert state.get(A, "k") == 1
     assert state.delete(A, "k", if_version=1)
+
+
+def test_a_scope_with_a_damaged_value_is_listed(memory_store: Stores) -> None:
+    """That a scope holds a key does not depend on whether its value is sound, or has expired."""
+    clock = FakeClock()
+    state = memory_store(clock=clock, sweep_every=0)
+    for at in range(20):
+        state.set("agent:gone", f"k{at}", at, expires_in=1)
+        state.set("agent:late", f"k{at}", at, expires_in=1)
+    state.set("agent:late", "stays", 1)
+    state.set(A, "k", 1)
+    place = state._address.place(state._address.owner(A), "k")
+    raw = state._kernel.engine.get(layout.DATA + place)
+    assert raw is not None
+    damage = [(layout.DATA + place, raw[:-1] + bytes([raw[-1] ^ 1]))]
+    clock.advance(2)
+    state._kernel.engine.write(Durability.OS, lambda _: Batch(puts=damage))
+    assert [str(scope) for scope in state.scopes()] == [A, "agent:late"]
+    assert not state.scope_exists("agent:gone")
+    state._kernel.engine.write(Durability.OS, lambda _: Batch(puts=[(damage[0][0], raw)]))

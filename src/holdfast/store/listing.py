@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from holdfast.errors import InvalidArgumentError, StateError
+from holdfast.errors import CorruptionError, InvalidArgumentError, StateError
 from holdfast.keys import after
 from holdfast.store import layout
 from holdfast.store.address import Addressing
@@ -18,6 +18,7 @@ from holdfast.store.scope import ScopeKind, StateScope, unpack_scope
 from holdfast.store.value import GetRequest, StateValue
 
 AsOf = int | datetime | Moment | None
+_A_FEW = 8
 
 
 class Listing:
@@ -137,7 +138,15 @@ class Listing:
 
     def exists(self, scope: StateScope | str) -> bool:
         """Say whether a scope holds a key."""
-        return next(self.keys(scope, limit=1), None) is not None
+        start, stop = self._address.range(scope)
+        if self._local(start, stop, False):
+            return True
+        # A few values say whether they have expired; keys alone would need the whole expiry index.
+        found = self._scan(start, stop, _A_FEW, False, None, keys_only=False)
+        try:
+            return next(found, None) is not None
+        except CorruptionError:
+            return True  # a damaged value is one; who reads it is told
 
     def get_many(
         self, requests: Iterable[GetRequest | tuple[StateScope | str, str]]
