@@ -48,7 +48,8 @@ class AsyncStateReader(Generic[Manager]):
         self.sync = manager
         self._kernel = manager._kernel
         self._remote = self._kernel.engine.traits.remote
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="holdfast-aio")
+        self._workers = workers
+        self._make_pool()
 
     @property
     def tenant(self) -> str:
@@ -287,11 +288,17 @@ class AsyncStateReader(Generic[Manager]):
 
     # --- inside ---------------------------------------------------------------------------
 
+    def _make_pool(self) -> None:
+        self._pid = os.getpid()
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="holdfast-aio")
+
     async def _off(self, call: Callable[[], T]) -> T:
         """Run a call in the pool; once started it finishes, whoever stopped waiting."""
         return await asyncio.wrap_future(self._submit(call))
 
     def _submit(self, call: Callable[[], T]) -> Future[T]:
+        if self._pid != os.getpid():  # forked: the pool's threads are the parent's
+            self._make_pool()
         try:
             return self._pool.submit(call)
         except RuntimeError:  # it was shut down

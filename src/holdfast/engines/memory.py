@@ -7,7 +7,9 @@ linear), so writers never pay for order. Deleted keys stay in the list until the
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +53,7 @@ class MemoryEngine:
     def __init__(self) -> None:
         self._spaces: list[_Space] = [_Space() for _ in range(256)]
         self._lock = threading.RLock()
+        _open_engines.add(self)
         self._closed = False
         self._slow = False  # a batch is being applied, or the engine is closed
 
@@ -196,3 +199,22 @@ class _MemoryView:
                 if limit is not None and len(found) >= limit:
                     break
         return found
+
+
+_open_engines: weakref.WeakSet[MemoryEngine] = weakref.WeakSet()  # for fork only
+_forking: list[MemoryEngine] = []
+
+
+def _before_fork() -> None:
+    # A child copied in the middle of another thread's write would hold half of it, and its lock.
+    _forking[:] = list(_open_engines)
+    for engine in _forking:
+        engine._lock.acquire()
+
+
+def _after_fork() -> None:
+    while _forking:
+        _forking.pop()._lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -6,6 +6,7 @@ with it. An unknown outcome is never retried: every intent that was to be writte
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -17,6 +18,8 @@ from holdfast.store.group import GroupBuilder, Outcome
 from holdfast.store.intent import Intent
 from holdfast.store.payload import Payloads
 
+_WEAKEST = Durability.MEMORY
+
 
 class Committer:
     """Turns groups of intents into engine writes.
@@ -26,7 +29,8 @@ class Committer:
         clock: For commit times.
         payloads: For transforms.
         chain_key: Key of the journal's chain, or None.
-        committed: Called with the places of each group after it is committed.
+        committed: Called after each group's commit, before anybody is told, with its places and
+            whether something of it will expire.
     """
 
     def __init__(
@@ -35,7 +39,7 @@ class Committer:
         clock: Clock,
         payloads: Payloads,
         chain_key: bytes | None = None,
-        committed: Callable[[Sequence[bytes]], None] | None = None,
+        committed: Callable[[Sequence[bytes], bool], None] | None = None,
     ) -> None:
         self._engine = engine
         self._now = clock.now_ns
@@ -68,14 +72,14 @@ class Committer:
                     self.commit([intent])
                 return
             self.degraded = error.code
-            for intent in group:
-                intent.error = error
+            for intent in group:  # each caller raises an error of its own
+                intent.error = copy.copy(error)
         except BaseException as error:  # noqa: BLE001 - handed to every caller, who raises it
             for intent in group:
                 intent.error = error
 
     def _write(self, group: Sequence[Intent]) -> None:
-        durability = Durability.MEMORY
+        durability = _WEAKEST
         for intent in group:
             if intent.durability > durability:
                 durability = intent.durability
@@ -84,24 +88,30 @@ class Committer:
                 intent.commit_id = self._id_prefix + self._id_count.to_bytes(8)
         outcomes: list[Outcome] = []
         places: list[bytes] = []
+        expiring = False
 
         def body(view: View) -> Batch:
-            nonlocal outcomes, places
+            nonlocal outcomes, places, expiring
             now = cast(ClockedView, view).now_ns() if self._clocked else self._now()
             builder = GroupBuilder(view, now, self._payloads, self._chain_key)
             batch, outcomes = builder.decide(group)
-            places = builder.places
+            places, expiring = builder.places, builder.expiring
             return batch
 
         try:
             self._engine.write(durability, body)
         except OutcomeUnknownError:
+            if self._committed is not None:
+                self._committed(places, expiring)  # it may have happened
             for intent, outcome in zip(group, outcomes, strict=False):
                 intent.error = outcome.error  # what was refused is known to be unwritten
             raise
         self.degraded = None
+        if self._committed is not None and places:
+            self._committed(places, expiring)
         for intent, outcome in zip(group, outcomes, strict=True):
             intent.revision, intent.results = outcome.revision, outcome.results
-            intent.error, intent.repeated = outcome.error, outcome.repeated
-        if self._committed is not None and places:
-            self._committed(places)
+            if outcome.error is not None:
+                intent.error = outcome.error
+            if outcome.repeated:
+                intent.repeated = True

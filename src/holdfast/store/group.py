@@ -77,6 +77,7 @@ class GroupBuilder:
 
     Attributes:
         places: What the group changes, in order, for range checks.
+        expiring: Something of it will expire.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class GroupBuilder:
         self._filled: set[bytes] = set()  # owners that got a first record, perhaps
         self._emptied: set[bytes] = set()  # owners that lost one
         self.places: list[bytes] = []
+        self.expiring = False
 
     def decide(self, intents: Sequence[Intent]) -> tuple[Batch, list[Outcome]]:
         """Return the batch that commits what may be committed, and the outcome of each intent."""
@@ -254,6 +256,7 @@ class GroupBuilder:
             digest += _from_bytes(live[-16:])
             if step.expires_ns:
                 self._index[layout.expiry_key(step.expires_ns, place)] = b""
+                self.expiring = True
             if stored is None:
                 self._count += 1
                 self._filled.add(step.op.owner)

@@ -259,7 +259,11 @@ def rewind_ops(
         now = _all_at(view, kernel, start, stop, present)
     for place in sorted(then.keys() | now.keys()):
         old, new = then.get(place), now.get(place)
+        if old is not None and 0 < old.record.expires_ns <= present.time_ns:
+            old = None  # what has run out since does not come back
         expected = new.record.revision if new is not None else 0
+        if old is None and new is None:
+            continue
         if old is None:
             ops.append(Op(wanted.DELETE, owner, place, if_revision=expected))
         elif new is None or not _alike(old, new):

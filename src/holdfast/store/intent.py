@@ -6,7 +6,7 @@ compressed, perhaps with a delta) before it is queued, so that the commit lane o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from holdfast.engines.base import Durability
@@ -70,20 +70,16 @@ class Op:
         if_revision, if_version: Preconditions; 0 means "must not exist".
     """
 
-    __slots__ = (
-        "expires_ns",
-        "if_revision",
-        "if_version",
-        "kind",
-        "limit",
-        "owner",
-        "place",
-        "prepared",
-        "schema_version",
-        "state_class",
-        "transform",
-        "ttl_ns",
-    )
+    # Most operations are plain sets: what they leave at its default is not stored on each.
+    prepared: Prepared | None = None
+    transform: Transform | None = None
+    limit: int = 0
+    state_class: int | None = None
+    expires_ns: int | None = 0
+    ttl_ns: int | None = None
+    schema_version: str | None = None
+    if_revision: int | None = None
+    if_version: int | None = None
 
     def __init__(
         self,
@@ -98,15 +94,14 @@ class Op:
         self.kind = kind
         self.owner = owner
         self.place = place
-        self.prepared = prepared
-        self.state_class = state_class
-        self.if_revision = if_revision
-        self.if_version = if_version
-        self.expires_ns: int | None = 0
-        self.ttl_ns: int | None = None
-        self.schema_version: str | None = None
-        self.transform: Transform | None = None
-        self.limit = 0
+        if prepared is not None:
+            self.prepared = prepared
+        if state_class is not None:
+            self.state_class = int(state_class)
+        if if_revision is not None:
+            self.if_revision = if_revision
+        if if_version is not None:
+            self.if_version = if_version
 
 
 class Intent:
@@ -126,48 +121,27 @@ class Intent:
         error: Why it failed, or None.
     """
 
-    __slots__ = (
-        "actor",
-        "cause",
-        "commit_id",
-        "correlation",
-        "durability",
-        "error",
-        "given",
-        "loose",
-        "ops",
-        "priority",
-        "ranges",
-        "reads",
-        "repeated",
-        "results",
-        "revision",
-        "since",
-        "trims",
-        "wake",
-        "weight",
-    )
+    reads: dict[bytes, int] | None = None
+    ranges: list[tuple[bytes, bytes]] | None = None
+    since: int = 0
+    trims: list[tuple[bytes, int]] | None = None
+    commit_id: bytes = b""
+    given: bool = False
+    loose: bool = False
+    repeated: bool = False
+    actor: str | None = None
+    correlation: str | None = None
+    cause: str | None = None
+    error: BaseException | None = None
+    wake: Callable[[], object] | None = None
+    weight: int = 0
+    revision: int = 0
+    results: Sequence[Any] = ()
 
     def __init__(self, ops: list[Op], durability: Durability, priority: int = NORMAL) -> None:
         self.ops = ops
         self.durability = durability
         self.priority = priority
-        self.reads: dict[bytes, int] | None = None
-        self.ranges: list[tuple[bytes, bytes]] | None = None
-        self.since = 0
-        self.trims: list[tuple[bytes, int]] | None = None
-        self.commit_id = b""
-        self.given = False
-        self.loose = False
-        self.repeated = False
-        self.actor: str | None = None
-        self.correlation: str | None = None
-        self.cause: str | None = None
-        self.revision = 0
-        self.results: list[Any] = []
-        self.error: BaseException | None = None
-        self.wake: Callable[[], object] | None = None
-        self.weight = 0
 
     def measure(self) -> int:
         """Return about how many bytes this will put, for the lane's bounds."""

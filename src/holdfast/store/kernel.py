@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -25,6 +26,7 @@ from holdfast.errors import (
 from holdfast.keys import after
 from holdfast.store import intent as wanted
 from holdfast.store import layout
+from holdfast.store.cache import ReadCache
 from holdfast.store.committer import Committer
 from holdfast.store.ephemeral import Ephemeral
 from holdfast.store.expiry import Sweeper
@@ -54,6 +56,9 @@ class StoreSettings:
         max_value_bytes: The longest encoding of a value.
         max_commit_changes: The most changes one atomic commit may have.
         sweep_every: Seconds between sweeps of expired keys; 0 for never.
+        cache_bytes: Keep so many bytes of values read (only where no other process writes the
+            store: RocksDB); 0 for no cache.
+        cache_age: Seconds that a cached value counts.
         chain_key: Key of the journal's hash chain (HMAC-SHA-256); None for plain SHA-256.
         read_only: Refuse writes.
         create: Make the store if it is not there.
@@ -64,6 +69,8 @@ class StoreSettings:
     max_value_bytes: int = 64 * 1024 * 1024
     max_commit_changes: int = 100_000
     sweep_every: float = 30.0
+    cache_bytes: int = 0
+    cache_age: float = 60.0
     chain_key: bytes | None = None
     read_only: bool = False
     create: bool = True
@@ -133,11 +140,35 @@ class Kernel:
         self.ephemeral = Ephemeral()
         self.pins = Pins(engine, self.clock)
         self.reader = Reader(engine, self.clock, self.payloads, self.pins, self.ephemeral)
-        self.committer = Committer(engine, self.clock, self.payloads, settings.chain_key)
+        self.cache = self._make_cache()
+        self.reader.cache = self.cache
+        self.committer = Committer(
+            engine, self.clock, self.payloads, settings.chain_key, self._committed
+        )
         self.lane = Lane(self.committer.commit, lead_inline=not engine.traits.persistent)
         self.sweeper = Sweeper(self)
         self.closed = False
         _open_kernels.add(self)
+        if not settings.read_only and self.next_expiry() is not None:
+            self.sweeper.wake()
+
+    def _make_cache(self) -> ReadCache | None:
+        settings, traits = self.settings, self.engine.traits
+        if not settings.cache_bytes:
+            return None
+        if traits.shared or settings.read_only:
+            raise ConfigurationError(
+                f"{traits.name}: other processes may write this store, so it has no read cache",
+                hint="leave cache_bytes at 0; the engine's own cache is cache_capacity",
+            )
+        return ReadCache(self.clock, settings.cache_bytes, settings.cache_age)
+
+    def _committed(self, places: Sequence[bytes], expiring: bool) -> None:
+        """Bring up to date what lives beside the engine; called before a write is acknowledged."""
+        if self.cache is not None:
+            self.cache.forget(places)
+        if expiring:
+            self.sweeper.wake()
 
     # --- identity -------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from holdfast.clock import Clock, from_ns, to_ns
 from holdfast.engines.base import ClockedView, Engine, View
 from holdfast.errors import HorizonError, InvalidArgumentError
 from holdfast.store import layout, record
+from holdfast.store.cache import ReadCache
 from holdfast.store.codec import decode
 from holdfast.store.ephemeral import Ephemeral, EphemeralEntry
 from holdfast.store.journal import (
@@ -55,11 +56,14 @@ class Reader:
         self.payloads = payloads
         self.pins = pins
         self.ephemeral = ephemeral
+        self.cache: ReadCache | None = None
 
     # --- single places --------------------------------------------------------------------
 
     def value(self, place: bytes, default: Any) -> Any:
         """Return the durable value at `place`, or `default`. The hot path."""
+        if self.cache is not None:
+            return self._cached(self.cache, place, default)
         raw = self.engine.get(layout.DATA + place)
         if raw is None:
             return default
@@ -69,6 +73,20 @@ class Reader:
         if found.expires_ns and found.expires_ns <= self.present_ns():
             return default
         return self.payloads.value(place, found)
+
+    def _cached(self, cache: ReadCache, place: bytes, default: Any) -> Any:
+        payload, generation = cache.look(place)
+        if payload is None:
+            raw = self.engine.get(layout.DATA + place)
+            if raw is None:
+                return default
+            found = parse(place, raw)
+            if found.expires_ns and found.expires_ns <= self.present_ns():
+                return default
+            payload = self.payloads.restore(place, found)
+            if not found.expires_ns:  # expiry is exact: such values are not kept
+                cache.keep(place, payload, generation)
+        return decode(payload)
 
     def current(self, place: bytes) -> Found | None:
         """Return the live durable record at `place`, or None."""
@@ -232,7 +250,7 @@ class Reader:
                 place = key[1:]
                 if keys_only:
                     if place not in gone:
-                        page.append(Found(place, _NO_RECORD, b""))
+                        page.append(Found(place, record.NOTHING, b""))
                 elif raw[:4] == record.SIMPLE:  # a value without an expiry
                     page.append(SimpleFound(place, raw))
                 else:
@@ -387,6 +405,3 @@ def ephemeral_value(entry: EphemeralEntry, payload: bytes) -> StateValue:
         ephemeral=True,
     )
     return StateValue(decode(payload), metadata)
-
-
-_NO_RECORD = record.Record()

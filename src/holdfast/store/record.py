@@ -9,7 +9,7 @@ a delta. ``docs/format.md`` is normative; this module is its only reader and wri
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from xxhash import xxh3_128_digest
 
@@ -24,6 +24,7 @@ MSGPACK: Final = 1
 PLAIN, ZSTD, ZSTD_DICTIONARY, SAME = 0x00, 0x10, 0x20, 0x30  # SAME: a delta that changes nothing
 # Flags: which optional fields follow, in this order
 EXPIRES, CORRELATION, ACTOR, SCHEMA, ENCRYPTED, FULL_SUM = 1, 2, 4, 8, 16, 32
+_FLAGS: Final = 63  # all of them
 
 _FIXED = struct.Struct(">BBBBBBHQQQQQI")
 _pack = _FIXED.pack
@@ -33,10 +34,13 @@ SUM_SIZE: Final = 16
 _U64 = struct.Struct(">Q")
 
 
-class Record:
+class Record(NamedTuple):
     """A parsed record. Fields are as stored; `payload` may be compressed or a delta.
 
+    A tuple, because every read and every write makes one: the fixed fields come as they are.
+
     Attributes:
+        format, flags, reserved: As stored.
         kind: VALUE, DELTA, DELETED or EXPIRED.
         encoding: Codec and compression.
         state_class: Number of the class.
@@ -52,38 +56,20 @@ class Record:
         checksum: 16 bytes.
     """
 
-    __slots__ = (
-        "actor",
-        "checksum",
-        "correlation",
-        "created_ns",
-        "encoding",
-        "expires_ns",
-        "full_sum",
-        "key_id",
-        "kind",
-        "payload",
-        "previous",
-        "revision",
-        "run",
-        "schema_version",
-        "size",
-        "state_class",
-        "updated_ns",
-        "version",
-    )
-
+    format: int
     kind: int
     encoding: int
+    flags: int
     state_class: int
     run: int
+    reserved: int
     revision: int
     previous: int
     version: int
     created_ns: int
     updated_ns: int
-    expires_ns: int
     size: int
+    expires_ns: int
     correlation: str | None
     actor: str | None
     schema_version: str | None
@@ -91,6 +77,12 @@ class Record:
     full_sum: bytes | None
     payload: bytes
     checksum: bytes
+
+
+_make = tuple.__new__
+_NO_EXTRA: Final = (0, None, None, None, None, None)
+#: A record of nothing, for walks over keys alone.
+NOTHING: Final = _make(Record, (0,) * 13 + _NO_EXTRA + (b"", b""))
 
 
 def build(
@@ -170,53 +162,34 @@ def parse(place: bytes, raw: bytes) -> Record:
     """
     if len(raw) < _FIXED_SIZE + SUM_SIZE or xxh3_128_digest(place + raw[:-SUM_SIZE]) != raw[-16:]:
         raise CorruptionError("a record fails its checksum", where=describe(place))
-    record = Record()
-    (
-        form,
-        record.kind,
-        record.encoding,
-        flags,
-        record.state_class,
-        record.run,
-        _reserved,
-        record.revision,
-        record.previous,
-        record.version,
-        record.created_ns,
-        record.updated_ns,
-        record.size,
-    ) = _unpack(raw)
-    if form != FORMAT:
-        raise FormatVersionError(f"record format {form} is newer than {FORMAT}")
-    record.checksum = raw[-16:]
-    record.expires_ns = 0
-    record.correlation = record.actor = record.schema_version = record.key_id = None
-    record.full_sum = None
-    if flags:
-        at = _parse_extra(record, raw, flags)
-        record.payload = raw[at:-SUM_SIZE]
-    else:
-        record.payload = raw[_FIXED_SIZE:-SUM_SIZE]
-    return record
+    fixed = _unpack(raw)
+    if fixed[0] != FORMAT or fixed[3] > _FLAGS:
+        raise FormatVersionError(
+            f"a record has format {fixed[0]} and flags {fixed[3]}, newer than this Holdfast",
+        )
+    if fixed[3]:
+        extra, at = _parse_extra(raw, fixed[3])
+        return _make(Record, fixed + extra + (raw[at:-SUM_SIZE], raw[-SUM_SIZE:]))
+    return _make(Record, fixed + _NO_EXTRA + (raw[_FIXED_SIZE:-SUM_SIZE], raw[-SUM_SIZE:]))
 
 
-def _parse_extra(record: Record, raw: bytes, flags: int) -> int:
+def _parse_extra(raw: bytes, flags: int) -> tuple[tuple[Any, ...], int]:
     at = _FIXED_SIZE
+    expires = 0
     if flags & EXPIRES:
-        record.expires_ns = _U64.unpack_from(raw, at)[0]
+        expires = _U64.unpack_from(raw, at)[0]
         at += 8
-    if flags & CORRELATION:
-        record.correlation, at = _long(raw, at)
-    if flags & ACTOR:
-        record.actor, at = _long(raw, at)
-    if flags & SCHEMA:
-        record.schema_version, at = _long(raw, at)
-    if flags & ENCRYPTED:
-        record.key_id, at = _long(raw, at)
+    texts: list[str | None] = []
+    for flag in (CORRELATION, ACTOR, SCHEMA, ENCRYPTED):
+        text = None
+        if flags & flag:
+            text, at = _long(raw, at)
+        texts.append(text)
+    full_sum = None
     if flags & FULL_SUM:
-        record.full_sum = raw[at : at + SUM_SIZE]
+        full_sum = raw[at : at + SUM_SIZE]
         at += SUM_SIZE
-    return at
+    return (expires, *texts, full_sum), at
 
 
 def _long(raw: bytes, at: int) -> tuple[str, int]:
@@ -244,33 +217,15 @@ def simple_stub(raw: bytes) -> bytes:
     return raw[:_FIXED_SIZE] + raw[-SUM_SIZE:]
 
 
-class Peek(NamedTuple):
-    """A record's fixed fields, unchecked: for walks that only need to know what a row is."""
-
-    format: int
-    kind: int
-    encoding: int
-    flags: int
-    state_class: int
-    run: int
-    reserved: int
-    revision: int
-    previous: int
-    version: int
-    created_ns: int
-    updated_ns: int
-    size: int
-
-
-def peek(raw: bytes) -> Peek:
-    """Return the fixed fields of stored bytes without checking them.
+def peek(raw: bytes) -> Record:
+    """Return the fixed fields of stored bytes, unchecked, for walks that need no more.
 
     Raises:
         CorruptionError: They are too short to be a record.
     """
     if len(raw) < _FIXED_SIZE + SUM_SIZE:
         raise CorruptionError("a record is too short")
-    return Peek._make(_unpack(raw))
+    return _make(Record, _unpack(raw) + _NO_EXTRA + (b"", raw[-SUM_SIZE:]))
 
 
 def describe(place: bytes) -> str:

@@ -65,6 +65,7 @@ def info(kernel: Kernel) -> dict[str, Any]:
         "max_key_bytes": kernel.key_limit,
         "storage": stats,
         "lane": lane_figures(kernel),
+        "cache": None if kernel.cache is None else kernel.cache.figures(),
         "libraries": {
             "python": platform.python_version(),
             "msgspec": msgspec.__version__,

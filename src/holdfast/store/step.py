@@ -16,6 +16,8 @@ from holdfast.store.record import build, parse
 from holdfast.store.value import MISSING, Operation, StateClass
 
 _DEFAULT_CLASS: Final = int(StateClass.STANDARD)
+# Looking a member of an enum up costs more than all else that is done with it here.
+_SET, _TOUCH = int(Operation.SET), int(Operation.TOUCH)
 _SAME_FROM: Final = 256  # a touch of a smaller value simply copies it
 
 
@@ -42,19 +44,14 @@ class Step:
         result: What the caller is told.
     """
 
-    __slots__ = (
-        "expires_ns",
-        "live",
-        "old",
-        "op",
-        "operation",
-        "result",
-        "row",
-        "state_class",
-        "stored",
-        "stored_raw",
-        "version",
-    )
+    # What a step of nothing is; setting only what differs is cheaper than slots for all.
+    operation: int = 0
+    live: bytes | None = None
+    row: bytes = b""
+    version: int = 0
+    state_class: int = 0
+    expires_ns: int = 0
+    result: Any = True
 
     def __init__(
         self,
@@ -82,12 +79,6 @@ class Step:
             if old.expires_ns and old.expires_ns <= now_ns:
                 old = None
         self.stored, self.old = stored, old
-        self.operation = 0
-        self.live: bytes | None = None
-        self.row = b""
-        self.version = self.state_class = self.expires_ns = 0
-        self.result: Any = True
-
         if op.if_revision is not None:
             actual = old.revision if old is not None else 0
             if actual != op.if_revision:
@@ -100,19 +91,19 @@ class Step:
         kind = op.kind
         if kind == wanted.SET:
             assert op.prepared is not None
-            self._write(Operation.SET, op.prepared, intent, revision, now_ns)
+            self._write(_SET, op.prepared, intent, revision, now_ns)
         elif kind == wanted.TRANSFORM:
             prepared = self._transform(payloads)
-            self._write(Operation.SET, prepared, intent, revision, now_ns)
+            self._write(_SET, prepared, intent, revision, now_ns)
         elif kind == wanted.TOUCH and old is not None:
             same = Prepared(old.encoding, old.payload, old.size)
-            self._write(Operation.TOUCH, same, intent, revision, now_ns)
+            self._write(_TOUCH, same, intent, revision, now_ns)
         elif kind == wanted.DELETE and old is not None:
-            self._clear(Operation.DELETE, record.DELETED, intent, revision, now_ns)
+            self._clear(int(Operation.DELETE), record.DELETED, intent, revision, now_ns)
         elif kind == wanted.EXPIRE and old is None and stored is not None:
-            self._clear(Operation.EXPIRE, record.EXPIRED, intent, revision, now_ns)
+            self._clear(int(Operation.EXPIRE), record.EXPIRED, intent, revision, now_ns)
         elif kind == wanted.LOST and stored is None:
-            self._clear(Operation.LOST, record.DELETED, intent, revision, now_ns)
+            self._clear(int(Operation.LOST), record.DELETED, intent, revision, now_ns)
         else:
             self.result = False
 
@@ -156,15 +147,17 @@ class Step:
                     run, delta, compression = old.run + 1, b"", record.SAME
         self.operation = operation
         self.version = version
-        self.state_class = _DEFAULT_CLASS if state_class is None else state_class
-        self.expires_ns = expires or 0
-
+        self.state_class = state_class = _DEFAULT_CLASS if state_class is None else state_class
+        if expires:
+            self.expires_ns = expires
+        else:
+            expires = 0
         previous = 0 if stored is None else stored.revision
         self.live = self.row = live = build(
             op.place,
             record.VALUE,
             prepared.encoding,
-            self.state_class,
+            state_class,
             run,
             revision,
             previous,
@@ -173,7 +166,7 @@ class Step:
             now_ns,
             prepared.size,
             prepared.payload,
-            self.expires_ns,
+            expires,
             intent.correlation,
             intent.actor,
             schema,
@@ -183,7 +176,7 @@ class Step:
                 op.place,
                 record.DELTA,
                 record.MSGPACK | compression,
-                self.state_class,
+                state_class,
                 run,
                 revision,
                 previous,
@@ -192,7 +185,7 @@ class Step:
                 now_ns,
                 prepared.size,
                 delta,
-                self.expires_ns,
+                expires,
                 intent.correlation,
                 intent.actor,
                 schema,

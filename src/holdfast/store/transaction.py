@@ -77,7 +77,9 @@ class TransactionCore:
                 if not revision and horizon > start:  # a delete since may have been trimmed
                     raise conflict(place, start, horizon, "too_old")
             if revision > start:
-                raise conflict(place, start, revision, "snapshot")
+                error = conflict(place, start, revision, "snapshot")
+                error.reason = "snapshot"  # also where the store was empty at the start
+                raise error
         if found is None or (found.expires_ns and found.expires_ns <= now):
             self.reads.setdefault(place, 0)
             return None

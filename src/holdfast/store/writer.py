@@ -55,6 +55,7 @@ from holdfast.store.value import (
 T = TypeVar("T")
 Steps = Generator[Intent, None, T]
 
+_SYNC = Durability.SYNC
 LANE_LIMIT = 16 * 1024  # larger values are transformed outside the lane
 _BATCH_ITEMS = 5000  # of a batch that need not be atomic, per commit
 
@@ -341,7 +342,14 @@ class Writer:
             whole = self.intent([op for _, op, _ in part], None, None, options)
             whole.durability = max(needed for _, _, needed in part)
             whole.loose = not atomic
-            yield whole
+            try:
+                yield whole
+            except StateError as error:
+                if atomic or low == 0:
+                    raise
+                for at, _, _ in part:  # what was stored before is stored, and is told
+                    out[at] = error
+                continue
             for (at, _, _), result in zip(part, whole.results, strict=True):
                 out[at] = result if isinstance(result, StateError) else whole.revision
         return out
@@ -418,7 +426,9 @@ class Writer:
         """Return the intent of `ops` with the durability, priority and options that apply."""
         asked = options.get("durability") if options else None
         durability = self._durability(scope, state_class, asked)
-        intent = Intent(ops, durability, CLASS_PRIORITY[state_class] if state_class else NORMAL)
+        intent = Intent(
+            ops, durability, NORMAL if state_class is None else CLASS_PRIORITY[state_class]
+        )
         if options:
             annotate(intent, options)
         return intent
@@ -432,11 +442,11 @@ class Writer:
         """Return what was asked for, or what policy or class say."""
         if asked is not None:
             return asked if isinstance(asked, Durability) else durability_of(asked)
-        if scope is not None and self._policies:
+        if scope is not None and self._ruled:
             by_policy = self._policies.durability(scope)
             if by_policy is not None:
                 return by_policy
-        return CLASS_DURABILITY[state_class] if state_class else Durability.SYNC
+        return _SYNC if state_class is None else CLASS_DURABILITY[state_class]
 
     def _add_delta(self, op: Op) -> None:
         """Prepare a delta against what is there now; the lane drops it if that has moved."""
