@@ -562,7 +562,7 @@ class Painted(msgspec.Struct):
 
 
 def test_enums_of_typed_objects(state: StateManager) -> None:
-    """An enum in a field is stored as its value and comes back through the type; alone it is refused."""
+    """An enum in a field is stored as its value and comes back by the type; alone it is refused."""
     value = Painted(Color.RED, [Color.RED], {"a": Color.RED})
     state.set("agent:a", "k", value)
     assert state.get("agent:a", "k", type=Painted) == value

@@ -25,6 +25,8 @@ MAX_RUN: Final = 31
 SMALL_FROM: Final = 64
 #: The fewest samples to train on: zstd's trainer was seen to crash the process on a handful.
 _SAMPLES: Final = 100
+#: From here on a level of 3 saves a fifth more, in a time that the rest of such a write dwarfs.
+_LARGE: Final = 32 * 1024
 _MAX_WINDOW_LOG: Final = 27  # 128 MiB, the most a decoder is asked to hold
 
 
@@ -47,10 +49,13 @@ class Compressor:
 
     def compress(self, payload: bytes) -> bytes | None:
         """Return a frame of `payload`, or None where it would not save a tenth."""
-        context = getattr(self._local, "plain", None)
+        large = len(payload) >= _LARGE
+        name = "large" if large else "plain"
+        context = getattr(self._local, name, None)
         if context is None:
-            context = zstandard.ZstdCompressor(level=self._level, write_checksum=True)
-            self._local.plain = context
+            level = max(self._level, 3) if large else self._level
+            context = zstandard.ZstdCompressor(level=level, write_checksum=True)
+            setattr(self._local, name, context)
         frame: bytes = context.compress(payload)
         return frame if len(frame) * 10 < len(payload) * 9 else None
 

@@ -35,18 +35,20 @@ class Prepared:
         size: Bytes before compression.
         delta: A delta frame against the version `base`, or None.
         base: The revision that `delta` was taken against.
+        plain: The payload before compression, where that is at hand.
     """
 
-    __slots__ = ("base", "delta", "encoding", "payload", "size")
+    __slots__ = ("base", "delta", "encoding", "payload", "plain", "size")
 
     def __init__(
-        self, encoding: int, payload: bytes, size: int, delta: bytes | None = None, base: int = 0
+        self, encoding: int, payload: bytes, size: int, plain: bytes | None = None
     ) -> None:
+        self.plain = plain
         self.encoding = encoding
         self.payload = payload
         self.size = size
-        self.delta = delta
-        self.base = base
+        self.delta: bytes | None = None
+        self.base = 0
 
 
 #: From the old value (or MISSING) to the new value's encoding and what the caller is told.

@@ -80,7 +80,7 @@ class Payloads:
             if size >= COMPRESS_FROM:
                 frame = self._compressor.compress(payload)
                 if frame is not None:
-                    return Prepared(record.MSGPACK | record.ZSTD, frame, size)
+                    return Prepared(record.MSGPACK | record.ZSTD, frame, size, payload)
             elif self.dictionary is not None and size >= 64:
                 frame = self.dictionary.compress_small(payload)
                 if frame is not None:
@@ -92,7 +92,9 @@ class Payloads:
         """Give `prepared` a delta against the live record `old`, where that pays."""
         if prepared.size < DELTA_FROM or old.size < DELTA_FROM or old.run >= MAX_RUN:
             return
-        payload = self.unpack(place, prepared.encoding, prepared.payload, prepared.size)
+        payload = prepared.plain
+        if payload is None:
+            payload = self.unpack(place, prepared.encoding, prepared.payload, prepared.size)
         delta = make_delta(self.restore(place, old), payload)
         if delta is not None:
             prepared.delta, prepared.base = delta, old.revision
