@@ -16,6 +16,7 @@ from typing import Any, TypeVar, Unpack
 from holdfast.engines.registry import new_engine
 from holdfast.errors import ClosedError, ConflictError, StateError
 from holdfast.reading import Scope, StateReader
+from holdfast.store.batches import Batches
 from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import Kernel
@@ -48,6 +49,7 @@ class StateManager(StateReader):
     ) -> None:
         super().__init__(kernel, tenant=tenant, policies=policies)
         self._writer = Writer(kernel, self._address, self._policies)
+        self._batches = Batches(self._writer)
         self._scopes = WholeScopes(kernel, self._address, self._writer, self._listing)
 
     # --- one key --------------------------------------------------------------------------
@@ -199,7 +201,7 @@ class StateManager(StateReader):
             For each item its revision (0 if ephemeral), or, unless `atomic`, the error that
             refused it.
         """
-        return self._run(self._writer.batch(items, atomic, options))
+        return self._run(self._batches.set(items, atomic, options))
 
     # --- scopes ---------------------------------------------------------------------------
 
@@ -341,7 +343,7 @@ class StateManager(StateReader):
             **options: See `WriteOptions`.
         """
         items = list(parse_lines(lines))
-        return self._run(self._writer.load(items, overwrite, options))
+        return self._run(self._batches.load(items, overwrite, options))
 
     def repair(
         self,

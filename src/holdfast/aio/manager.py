@@ -162,7 +162,7 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         **options: Unpack[WriteOptions],
     ) -> list[int | StateError]:
         """See `StateManager.set_batch`."""
-        return await self._run(self.sync._writer.batch(items, atomic, options))
+        return await self._run(self.sync._batches.set(items, atomic, options))
 
     # --- scopes ---------------------------------------------------------------------------
 

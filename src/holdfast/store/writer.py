@@ -10,7 +10,7 @@ encode, compress and delta, commit lane (preconditions, record, journal), acknow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -18,10 +18,7 @@ from holdfast.clock import to_ns
 from holdfast.engines.base import Durability
 from holdfast.errors import (
     ConflictError,
-    EphemeralMixError,
     InvalidArgumentError,
-    LimitExceededError,
-    StateError,
 )
 from holdfast.store import intent as wanted
 from holdfast.store import layout
@@ -48,7 +45,6 @@ from holdfast.store.step import TooLargeForLaneError, TransformError
 from holdfast.store.value import (
     CLASS_DURABILITY,
     MISSING,
-    SetOperation,
     StateClass,
 )
 
@@ -57,18 +53,17 @@ Steps = Generator[Intent, None, T]
 
 _SYNC = Durability.SYNC
 LANE_LIMIT = 16 * 1024  # larger values are transformed outside the lane
-_BATCH_ITEMS = 5000  # of a batch that need not be atomic, per commit
 
 
 class Writer:
     """Makes intents for one tenant of one store."""
 
     def __init__(self, kernel: Kernel, addressing: Addressing, policies: Policies) -> None:
-        self._kernel = kernel
-        self._address = addressing
-        self._policies = policies
-        self._ruled = bool(policies)
-        self._local = LocalWrites(kernel, policies)
+        self.kernel = kernel
+        self.address = addressing
+        self.policies = policies
+        self.ruled = bool(policies)
+        self.local = LocalWrites(kernel, policies)
 
     # --- one key --------------------------------------------------------------------------
 
@@ -87,10 +82,10 @@ class Writer:
     ) -> Intent | None:
         """Return the intent of a set; None where it was ephemeral and is done."""
         if type(scope) is not StateScope:
-            scope = self._address.scope(scope)
-        if state_class is None and self._ruled:
-            state_class = self._policies.state_class(scope)
-        op = self._set_op(
+            scope = self.address.scope(scope)
+        if state_class is None and self.ruled:
+            state_class = self.policies.state_class(scope)
+        op = self.set_op(
             scope,
             key,
             value,
@@ -105,7 +100,7 @@ class Writer:
             return None
         return self.intent([op], scope, state_class, options)
 
-    def _set_op(
+    def set_op(
         self,
         scope: StateScope,
         key: str,
@@ -118,9 +113,9 @@ class Writer:
         expires_at: datetime | None = None,
     ) -> Op | None:
         """Return the operation of a set; None where it was ephemeral and is done."""
-        kernel = self._kernel
-        owner = self._address.owner(scope)
-        place = self._address.place(owner, key)
+        kernel = self.kernel
+        owner = self.address.owner(scope)
+        place = self.address.place(owner, key)
         if state_class is not None:
             guard_class(state_class)
         prepared = kernel.payloads.prepare(value)
@@ -130,7 +125,7 @@ class Writer:
         if expires_in is not None or expires_at is not None:
             self._expire(op, expires_in, expires_at)
         if state_class is not None or kernel.ephemeral.entries:
-            if self._local.set(op):
+            if self.local.set(op):
                 return None
         if prepared.size >= DELTA_FROM:
             self._add_delta(op)
@@ -145,11 +140,11 @@ class Writer:
         options: WriteOptions | None = None,
     ) -> Intent | bool:
         """Return the intent of a delete; the answer itself where the key is ephemeral."""
-        scope = self._address.scope(scope)
-        owner = self._address.owner(scope)
-        place = self._address.place(owner, key)
+        scope = self.address.scope(scope)
+        owner = self.address.owner(scope)
+        place = self.address.place(owner, key)
         condition(if_revision, if_version, False)
-        if self._local.delete(place, if_revision, if_version):
+        if self.local.delete(place, if_revision, if_version):
             return True
         op = Op(wanted.DELETE, owner, place, None, None, if_revision, if_version)
         return self.intent([op], scope, None, options)
@@ -163,11 +158,11 @@ class Writer:
         options: WriteOptions | None = None,
     ) -> Intent | bool:
         """Return the intent of a touch; the answer itself where the key is ephemeral."""
-        scope = self._address.scope(scope)
-        owner = self._address.owner(scope)
-        op = Op(wanted.TOUCH, owner, self._address.place(owner, key))
+        scope = self.address.scope(scope)
+        owner = self.address.owner(scope)
+        op = Op(wanted.TOUCH, owner, self.address.place(owner, key))
         self._expire(op, expires_in, expires_at)
-        if self._local.touch(op):
+        if self.local.touch(op):
             return True
         return self.intent([op], scope, None, options)
 
@@ -183,14 +178,14 @@ class Writer:
         self, scope: StateScope | str, key: str, items: list[Any], options: WriteOptions
     ) -> Steps[int]:
         """Append to a list; the result is its new length."""
-        items = self._kernel.payloads.plain(items)
+        items = self.kernel.payloads.plain(items)
         return self._transform(scope, key, lambda old: appended(old, items), len, options)
 
     def merge_patch(
         self, scope: StateScope | str, key: str, patch: Any, options: WriteOptions
     ) -> Steps[Any]:
         """Apply a JSON merge patch; the result is the new value."""
-        patch = self._kernel.payloads.plain(patch)
+        patch = self.kernel.payloads.plain(patch)
 
         def change(old: Any) -> Any:
             return merge_patched(None if old is MISSING else old, patch)
@@ -210,11 +205,11 @@ class Writer:
         def change(old: Any) -> Any:
             return fn(default if old is MISSING else old)
 
-        scope = self._address.scope(scope)
-        owner = self._address.owner(scope)
-        place = self._address.place(owner, key)
-        if self._local.holds(place, scope):
-            return self._local.transform(place, change, _same)
+        scope = self.address.scope(scope)
+        owner = self.address.owner(scope)
+        place = self.address.place(owner, key)
+        if self.local.holds(place, scope):
+            return self.local.transform(place, change, _same)
         return (yield from self._optimistic(scope, owner, place, change, _same, options))
 
     def _transform(
@@ -229,12 +224,12 @@ class Writer:
 
         The caller is `told` something about the new value.
         """
-        scope = self._address.scope(scope)
-        owner = self._address.owner(scope)
-        place = self._address.place(owner, key)
-        if self._local.holds(place, scope):
-            return self._local.transform(place, change, told)
-        payloads = self._kernel.payloads
+        scope = self.address.scope(scope)
+        owner = self.address.owner(scope)
+        place = self.address.place(owner, key)
+        if self.local.holds(place, scope):
+            return self.local.transform(place, change, told)
+        payloads = self.kernel.payloads
 
         def transform(old: Any) -> tuple[Prepared, T]:
             new = change(old)
@@ -263,7 +258,7 @@ class Writer:
         told: Callable[[Any], T],
         options: WriteOptions,
     ) -> Steps[T]:
-        kernel = self._kernel
+        kernel = self.kernel
         for _ in attempts():
             old = kernel.reader.current(place)
             new = change(MISSING if old is None else decode(old.payload))
@@ -284,133 +279,20 @@ class Writer:
 
     def _recall(self, place: bytes, revision: int) -> Any:
         """Return the value that an earlier commit under the same commit id left behind."""
-        found = self._kernel.reader.at(place, revision)
+        found = self.kernel.reader.at(place, revision)
         return None if found is None else decode(found.payload)
 
     def _transform_op(self, scope: StateScope, owner: bytes, place: bytes) -> Op:
         op = Op(wanted.TRANSFORM, owner, place)
         op.expires_ns = None  # a change of the value keeps its expiry and its class
-        if self._policies:
+        if self.policies:
             self.guard(scope)
-            op.state_class = self._policies.state_class(scope)
+            op.state_class = self.policies.state_class(scope)
         return op
-
-    # --- many keys ------------------------------------------------------------------------
-
-    def batch(
-        self, items: Iterable[SetOperation], atomic: bool, options: WriteOptions
-    ) -> Steps[list[int | StateError]]:
-        """Set many keys; the result is each item's revision, or its error."""
-        durability = options.get("durability")
-        sound: list[tuple[int, Op, Durability]] = []
-        out: list[int | StateError] = []
-        seen: dict[bytes, int] = {}
-        for at, item in enumerate(items):
-            try:
-                wish = self._batch_item(item, atomic, durability)
-                if wish is not None:
-                    place = wish[0].place
-                    if place in seen:
-                        raise InvalidArgumentError(
-                            f"items {seen[place]} and {at} of the batch are the same key",
-                            hint="keys are compared in Unicode normal form C",
-                        )
-                    seen[place] = at
-                    sound.append((at, *wish))
-            except StateError as error:
-                if atomic:
-                    raise
-                out.append(error)
-            else:
-                out.append(0)
-        if not atomic and len(sound) > _BATCH_ITEMS and options.get("commit_id") is not None:
-            raise InvalidArgumentError(
-                f"a batch of more than {_BATCH_ITEMS} items is several commits",
-                hint="a commit_id names one: use atomic=True, or split the batch",
-            )
-        limit = self._kernel.settings.max_commit_changes
-        if atomic and len(sound) > limit:
-            raise LimitExceededError(
-                f"an atomic batch may have at most {limit} items",
-                hint="split it, or raise max_commit_changes",
-                limit=limit,
-                actual=len(sound),
-            )
-        step = limit if atomic else _BATCH_ITEMS
-        for low in range(0, len(sound), step):
-            part = sound[low : low + step]
-            whole = self.intent([op for _, op, _ in part], None, None, options)
-            whole.durability = max(needed for _, _, needed in part)
-            whole.loose = not atomic
-            try:
-                yield whole
-            except StateError as error:
-                if atomic or low == 0:
-                    raise
-                for at, _, _ in part:  # what was stored before is stored, and is told
-                    out[at] = error
-                continue
-            for (at, _, _), result in zip(part, whole.results, strict=True):
-                out[at] = result if isinstance(result, StateError) else whole.revision
-        return out
-
-    def load(
-        self,
-        items: Sequence[SetOperation],
-        overwrite: bool,
-        options: WriteOptions,
-    ) -> Steps[int]:
-        """Set the items of an import in one commit; the result counts them."""
-        ops: dict[bytes, Op] = {}
-        for item in items:
-            intent = self.set(
-                item.scope,
-                item.key,
-                item.value,
-                item.state_class,
-                if_absent=not overwrite,
-                expires_at=item.expires_at,
-            )
-            if intent is not None:
-                ops[intent.ops[0].place] = intent.ops[0]
-        if ops:
-            yield self.intent(list(ops.values()), None, None, options)
-        return len(items)
-
-    def _batch_item(
-        self, item: SetOperation, atomic: bool, durability: Durability | str | None
-    ) -> tuple[Op, Durability] | None:
-        """Return what an item wants, and how durably; None where it was ephemeral and is done."""
-        if not isinstance(item, SetOperation):
-            raise InvalidArgumentError(
-                f"an item of a batch must be a SetOperation, not a {type(item).__name__}"
-            )
-        scope = self._address.scope(item.scope)
-        if atomic:
-            place = self._address.place(self._address.owner(scope), item.key)
-            if item.state_class is StateClass.EPHEMERAL or self._local.holds(place, scope):
-                raise EphemeralMixError("ephemeral values take no part in atomic batches")
-        state_class = item.state_class
-        if state_class is None and self._policies:
-            state_class = self._policies.state_class(scope)
-        op = self._set_op(
-            scope,
-            item.key,
-            item.value,
-            state_class,
-            item.if_revision,
-            item.if_version,
-            item.if_absent,
-            item.expires_in,
-            item.expires_at,
-        )
-        if op is None:
-            return None
-        return op, self._durability(scope, state_class, durability)
 
     def guard(self, scope: StateScope) -> None:
         """Refuse a scope whose policy demands a protection that is not there."""
-        state_class = self._policies.state_class(scope) if self._policies else None
+        state_class = self.policies.state_class(scope) if self.policies else None
         if state_class is not None:
             guard_class(state_class)
 
@@ -425,7 +307,7 @@ class Writer:
     ) -> Intent:
         """Return the intent of `ops` with the durability, priority and options that apply."""
         asked = options.get("durability") if options else None
-        durability = self._durability(scope, state_class, asked)
+        durability = self.durability(scope, state_class, asked)
         intent = Intent(
             ops, durability, NORMAL if state_class is None else CLASS_PRIORITY[state_class]
         )
@@ -433,7 +315,7 @@ class Writer:
             annotate(intent, options)
         return intent
 
-    def _durability(
+    def durability(
         self,
         scope: StateScope | None,
         state_class: StateClass | None,
@@ -442,17 +324,17 @@ class Writer:
         """Return what was asked for, or what policy or class say."""
         if asked is not None:
             return asked if isinstance(asked, Durability) else durability_of(asked)
-        if scope is not None and self._ruled:
-            by_policy = self._policies.durability(scope)
+        if scope is not None and self.ruled:
+            by_policy = self.policies.durability(scope)
             if by_policy is not None:
                 return by_policy
         return _SYNC if state_class is None else CLASS_DURABILITY[state_class]
 
     def _add_delta(self, op: Op) -> None:
         """Prepare a delta against what is there now; the lane drops it if that has moved."""
-        raw = self._kernel.engine.get(layout.DATA + op.place)
+        raw = self.kernel.engine.get(layout.DATA + op.place)
         if raw is not None and op.prepared is not None:
-            self._kernel.payloads.add_delta(op.place, op.prepared, parse(op.place, raw))
+            self.kernel.payloads.add_delta(op.place, op.prepared, parse(op.place, raw))
 
     def _expire(
         self, op: Op, expires_in: float | timedelta | None, expires_at: datetime | None
@@ -469,7 +351,7 @@ class Writer:
             if not 0 < op.expires_ns < 1 << 63:
                 raise InvalidArgumentError("expires_at is out of range")
         if op.ttl_ns is not None or op.expires_ns:
-            self._kernel.sweeper.wake()
+            self.kernel.sweeper.wake()
 
 
 def _same(value: T) -> T:
