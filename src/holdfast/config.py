@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
@@ -157,9 +158,11 @@ def _size(text: str) -> int | None:
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ").replace("_", "")
     unit = text[len(text.rstrip("abcdefghijklmnopqrstuvwxyz ")) :].strip()
     try:
-        return int(float(digits) * _UNITS[unit]) if "." in digits else int(digits) * _UNITS[unit]
-    except (ValueError, KeyError):
+        number = Decimal(digits) * _UNITS[unit]
+    except (ArithmeticError, KeyError):
         return None
+    # "1.5GiB" is a whole number of bytes, "8.5" is not
+    return int(number) if number.is_finite() and number == int(number) else None
 
 
 def load_environment(

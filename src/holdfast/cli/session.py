@@ -99,11 +99,6 @@ def refuse_missing(target: str, *, create: bool = False) -> EngineURL:
         ConfigurationError: A store in memory, which ends with the command.
     """
     url = parse_url(target)
-    if create and url.location == target and "?" in target and not os.path.lexists(target):
-        raise ConfigurationError(
-            f"{target!r} would be a file with a question mark in its name",
-            hint=f"options follow a URL: sqlite:{target}",
-        )
     if url.scheme == "memory":
         raise ConfigurationError(
             "a store in memory ends with this command", hint="name a file: --store state.db"
