@@ -157,6 +157,8 @@ def _convert(value: Any, kind: Any, where: str) -> Any:
 def _size(text: str) -> int | None:
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ").replace("_", "")
     unit = text[len(text.rstrip("abcdefghijklmnopqrstuvwxyz ")) :].strip()
+    if not set(digits) <= set("0123456789.-"):
+        return None
     try:
         number = Decimal(digits) * _UNITS[unit]
     except (ArithmeticError, KeyError):
