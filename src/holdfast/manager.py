@@ -172,7 +172,8 @@ class StateManager(StateReader):
         Args:
             scope: The scope.
             key: The key.
-            fn: From the old value (or `default`) to the new one. It may run several times.
+            fn: From the old value (or `default`) to the new one, which it returns; None is refused.
+                It may run several times.
             default: What `fn` gets where there is no value.
             **options: See `WriteOptions`.
 

@@ -22,7 +22,7 @@ from holdfast.store.codec import decode
 from holdfast.store.intent import Op
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing
-from holdfast.store.merge import appended, incremented, merge_patched
+from holdfast.store.merge import appended, incremented, merge_patched, updated
 from holdfast.store.options import guard_class, ttl_of
 from holdfast.store.past import Moment
 from holdfast.store.policy import Policies
@@ -132,6 +132,9 @@ class StateTransaction:
         self, scope: Scope, key: str, fn: Callable[[Any], Any], *, default: Any = None
     ) -> Any:
         """Replace the value by ``fn(value)`` and return it; class and expiry stay."""
+        return self._change(scope, key, lambda old: updated(fn, old), default)
+
+    def _change(self, scope: Scope, key: str, fn: Callable[[Any], Any], default: Any) -> Any:
         owner, place = self._place(scope, key)
         old = self._read(place)
         new = fn(default if old is MISSING else old)
@@ -156,7 +159,7 @@ class StateTransaction:
 
     def merge_patch(self, scope: Scope, key: str, patch: Any) -> Any:
         """Apply a JSON merge patch and return the new value."""
-        return self.update(scope, key, lambda old: merge_patched(old, patch))
+        return self._change(scope, key, lambda old: merge_patched(old, patch), None)
 
     def list_keys(self, scope: Scope, *, prefix: str = "") -> list[str]:
         """Return the keys, own writes included."""

@@ -6,6 +6,7 @@ What is not what it should be is refused with a hint that shows a form that work
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from datetime import datetime, timedelta
@@ -62,7 +63,11 @@ def parse_value(text: str) -> Any:
         InvalidValueError: It is no JSON, or names a key of an object twice.
     """
     try:
-        return from_json(json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant))
+        return from_json(
+            json.loads(
+                text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+            )
+        )
     except json.JSONDecodeError as error:
         raise InvalidValueError(
             f"the value is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
@@ -130,3 +135,13 @@ def parse_duration(text: str) -> timedelta:
         return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
     except OverflowError:
         raise InvalidArgumentError(f"the duration {text!r} is too long") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise InvalidValueError(
+            f"the number {text[:40]} is too large for a float",
+            hint='for a Decimal write {"$holdfast": "decimal", "value": "…"}',
+        )
+    return number

@@ -113,8 +113,13 @@ def history(
 def changes(
     session: Session,
     since: Annotated[
-        str, typer.Option("--since", metavar="REV|TIME", help="Everything after this moment.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="REV|TIME",
+            help="Everything after this moment; by default all that the journal still holds.",
+        ),
+    ] = None,
     until: Annotated[
         str | None, typer.Option("--until", metavar="REV|TIME", help="Nothing after this moment.")
     ] = None,
@@ -123,11 +128,11 @@ def changes(
     limit: LimitOption = None,
 ) -> None:
     """Show what was committed, in order."""
-    first = parse_moment(since)
+    first = None if since is None else parse_moment(since)
     last = None if until is None else parse_moment(until)
     with session.read() as state:
         found = state.changes(
-            revision_of(state, first),
+            state.info()["horizon"] if first is None else revision_of(state, first),
             until=None if last is None else revision_of(state, last),
             scope=scope,
             prefix=prefix,

@@ -5,10 +5,12 @@ It speaks of places, records and intents; the manager above it speaks of scopes 
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -394,4 +396,12 @@ def _after_fork() -> None:
             continue
 
 
+def _close_all() -> None:
+    # A program that ends without closing leaves a log beside its file otherwise.
+    for kernel in list(_open_kernels):
+        with suppress(StateError):
+            kernel.close()
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_close_all)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from holdfast.errors import LimitExceededError, WrongTypeError
+from holdfast.errors import InvalidArgumentError, LimitExceededError, WrongTypeError
 from holdfast.store.lowering import MAX_DEPTH
 from holdfast.store.value import MISSING
 
@@ -30,6 +31,22 @@ def incremented(old: Any, by: Any) -> Any:
         raise WrongTypeError(
             f"this {type(old).__name__} and {type(by).__name__} cannot be added"
         ) from None
+
+
+def updated(fn: Callable[[Any], Any], old: Any) -> Any:
+    """Return ``fn(old)``, which must be a value: a function that changes in place returns None.
+
+    Raises:
+        InvalidArgumentError: It returned None.
+    """
+    new = fn(old)
+    if new is None:
+        raise InvalidArgumentError(
+            "the function of update returned None; nothing was written",
+            hint="return the new value (list.append and dict.update return None); "
+            "to store None use set, to remove the key delete",
+        )
+    return new
 
 
 def appended(old: Any, items: list[Any]) -> list[Any]:

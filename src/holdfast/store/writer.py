@@ -28,7 +28,7 @@ from holdfast.store.compression import DELTA_FROM
 from holdfast.store.intent import CLASS_PRIORITY, NORMAL, Intent, Op, Prepared
 from holdfast.store.kernel import Kernel
 from holdfast.store.local import LocalWrites
-from holdfast.store.merge import appended, incremented, merge_patched
+from holdfast.store.merge import appended, incremented, merge_patched, updated
 from holdfast.store.options import (
     WriteOptions,
     annotate,
@@ -203,7 +203,7 @@ class Writer:
         """Replace the value by ``fn(value)``, again while others interfere."""
 
         def change(old: Any) -> Any:
-            return fn(default if old is MISSING else old)
+            return updated(fn, default if old is MISSING else old)
 
         scope = self.address.scope(scope)
         owner = self.address.owner(scope)

@@ -40,6 +40,10 @@ def translate(error: apsw.Error, path: str, *, closed: bool = False) -> StateErr
     if isinstance(error, gone) or (closed and isinstance(error, stopped)):
         return ClosedError(f"sqlite store {path} was closed during the call")
     if is_damage(error):
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
+            return CorruptionError(
+                f"sqlite store {path}: a page fails its checksum", where="a page of the file"
+            )
         return CorruptionError(text, where=str(error))
     if isinstance(error, apsw.FullError):
         return DiskFullError(text)

@@ -92,7 +92,9 @@ class Opening:
         """
         try:
             session = self.session()
-        except EngineError:
+        except BusyError:
+            raise
+        except (EngineError, ReadOnlyError):
             self._become_immutable()
             return
         try:
