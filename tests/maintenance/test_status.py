@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,4 +102,20 @@ def test_full_disk(small_disk: Path) -> None:
         state.set("agent:a", "after", 1)
         assert state.health().components["engine"].status == "ok"
         assert state.count("agent:a") == written + 2
+        assert state.verify() == []
+
+
+def test_full_disk_under_rocksdb(small_disk: Path) -> None:
+    """Before a full disk can leave an outcome unknown, RocksDB's writes are refused cleanly."""
+    with holdfast.open(f"rocksdb:{small_disk / 'store'}?write_buffer_size=1MiB") as state:
+        state.set("agent:a", "kept", "value")
+        written = 0
+        with pytest.raises(DiskFullError):
+            for at in range(2000):
+                state.set("agent:a", f"k{at}", os.urandom(9000))
+                written = at + 1
+        assert written > 10
+        assert state.health().status == "degraded"
+        assert state.get("agent:a", "kept") == "value"
+        assert state.count("agent:a") == written + 1
         assert state.verify() == []

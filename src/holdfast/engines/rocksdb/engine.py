@@ -47,12 +47,14 @@ class RocksDBEngine:
         path: Path,
         *,
         cache: Any,
+        reserve: int,
         flush_every: float,
         clock: Clock,
     ) -> None:
         self._database: library.Database | None = database
         self._path = path
         self._cache = cache
+        self._reserve = reserve  # bytes of disk that writes leave free
         self._writing = threading.Lock()
         self._gate = threading.Condition(threading.Lock())
         self._views = 0  # open ones, of all states; guarded by the gate
@@ -122,6 +124,8 @@ class RocksDBEngine:
             state = self._state
             batch = body(state)
             made = library.build_batch(batch)
+            if batch.puts:
+                upkeep.refuse_full(self._path, batch, self._reserve)
             try:
                 if durability is Durability.SYNC:
                     self._commit_synced(state, made)

@@ -64,6 +64,7 @@ def open_engine(
         database,
         path,
         cache=cache,
+        reserve=settings.write_buffer_size,
         flush_every=settings.flush_every_ms / 1000,
         clock=clock or SystemClock(),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+from holdfast.engines.base import Batch
 from holdfast.engines.rocksdb import directory, library
+from holdfast.errors import DiskFullError
 
 
 def reclaim(database: library.Database, path: Path, budget: int | None) -> int:
@@ -52,3 +55,18 @@ def stats(database: library.Database, path: Path, cache: Any) -> dict[str, int |
 def _with_deletions(database: library.Database) -> list[dict[str, Any]]:
     files = [file for file in database.live_files() if file.get("num_deletions")]
     return sorted(files, key=lambda file: -int(file["num_deletions"]))
+
+
+def refuse_full(path: Path, batch: Batch, reserve: int) -> None:
+    """Refuse a write that the disk may have no room for, before anything of it is written.
+
+    Once RocksDB has failed for want of space nobody can say what was written, so some is kept
+    free: what the batch takes in the log, and a write buffer that may have to become a file.
+
+    Raises:
+        DiskFullError: There is less room than that.
+    """
+    facts = os.statvfs(path)
+    size = sum(len(key) + len(value) for key, value in batch.puts)
+    if facts.f_bavail * facts.f_frsize < 2 * size + reserve:
+        raise DiskFullError(f"rocksdb store {path}: too little space is left on the disk")
