@@ -17,6 +17,7 @@ from holdfast.engines.memory import MemoryEngine
 from holdfast.errors import FormatVersionError, NotAStoreError
 from holdfast.store import journal, layout, record
 from holdfast.store.kernel import Kernel, StoreSettings
+from holdfast.store.lines import to_json
 from holdfast.store.scope import StateScope
 from tests.formats.make_v1 import EVERYTHING, line
 from tests.maintenance.conftest import contents
@@ -46,7 +47,7 @@ def test_golden_store_is_sound(golden: StateManager) -> None:
 def test_golden_values(golden: StateManager) -> None:
     """Every type reads back as it was written, whatever stores it."""
     for key, value in EVERYTHING.items():
-        assert repr(golden.get("global", key)) == repr(value)
+        assert to_json(golden.get("global", key)) == to_json(value)
     assert golden.get("agent:a%3Ab", "특수 문자 🎉") == "key and id"
     assert golden.get("user:u", "deleted") is None
     assert golden.find_commit(b"golden-commit-id") == 47
@@ -73,7 +74,7 @@ def test_golden_export(tmp_path: Path) -> None:
     with holdfast.open("memory:") as state, holdfast.open(tmp_path / "new.db") as other:
         state.import_lines((HERE / "v1.jsonl").read_text().splitlines())
         for key, value in EVERYTHING.items():
-            assert repr(state.get("global", key)) == repr(value)
+            assert to_json(state.get("global", key)) == to_json(value)
         other.import_lines(state.export_lines())
         assert contents(other) == contents(state)
 

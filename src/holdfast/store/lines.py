@@ -51,7 +51,8 @@ def to_json(value: Any) -> Any:
     if kind in (UUID, Decimal):
         return _tagged(kind.__name__.lower(), str(value))
     if kind in (set, frozenset):
-        return _tagged(kind.__name__, [to_json(v) for v in value])
+        # Sorted: the order of a set differs from process to process.
+        return _tagged(kind.__name__, sorted(map(to_json, value), key=json.dumps))
     raise InvalidArgumentError(f"a {kind.__name__} has no JSON form")
 
 
