@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -118,4 +119,19 @@ def test_full_disk_under_rocksdb(small_disk: Path) -> None:
         assert state.health().status == "degraded"
         assert state.get("agent:a", "kept") == "value"
         assert state.count("agent:a") == written + 1
+        assert state.verify() == []
+
+
+def test_rocksdb_closes_on_a_full_disk(small_disk: Path) -> None:
+    """The log holds what was acknowledged, even where memory can no longer become a file."""
+    url = f"rocksdb:{small_disk / 'store'}?write_buffer_size=1MiB"
+    ballast = small_disk / "ballast"
+    with holdfast.open(url) as state:
+        state.set("agent:a", "kept", os.urandom(300_000))
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    ballast.unlink()
+    with holdfast.open(url) as state:
+        assert len(state.get("agent:a", "kept")) == 300_000
         assert state.verify() == []

@@ -229,11 +229,12 @@ class RocksDBEngine:
                 moment.wait(0.001)
             del snapshot
             try:
-                database.close()
-            except Exception as error:  # noqa: BLE001 - rocksdict's own class
                 if self._poison is None:
-                    raise self._unknown(error, "flush at closing") from None
+                    database.flush_wal(True)
+            except Exception as error:  # noqa: BLE001 - rocksdict's own class
+                raise self._unknown(error, "flush at closing") from None
             finally:
+                upkeep.let_go(database, self._path)
                 del database
 
     # --- who may work ---------------------------------------------------------------------

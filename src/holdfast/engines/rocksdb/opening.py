@@ -64,7 +64,7 @@ def open_engine(
         database,
         path,
         cache=cache,
-        reserve=settings.write_buffer_size,
+        reserve=2 * settings.write_buffer_size,  # one being flushed, one being filled
         flush_every=settings.flush_every_ms / 1000,
         clock=clock or SystemClock(),
     )

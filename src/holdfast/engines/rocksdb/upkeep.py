@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from holdfast.engines.base import Batch
 from holdfast.engines.rocksdb import directory, library
 from holdfast.errors import DiskFullError
+
+_log = logging.getLogger("holdfast.engines.rocksdb")
 
 
 def reclaim(database: library.Database, path: Path, budget: int | None) -> int:
@@ -70,3 +73,11 @@ def refuse_full(path: Path, batch: Batch, reserve: int) -> None:
     size = sum(len(key) + len(value) for key, value in batch.puts)
     if facts.f_bavail * facts.f_frsize < 2 * size + reserve:
         raise DiskFullError(f"rocksdb store {path}: too little space is left on the disk")
+
+
+def let_go(database: library.Database, path: Path) -> None:
+    """Close RocksDB. What its memory holds is in the log, so that it may fail to become a file."""
+    try:
+        database.close()
+    except Exception as error:  # noqa: BLE001 - rocksdict's own class
+        _log.warning("rocksdb store %s closed with its memory unflushed: %s", path, error)
