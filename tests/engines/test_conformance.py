@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class TestRocksDB(EngineConformance):
 class NotAtomic(MemoryEngine):
     """Applies one change at a time, in front of readers."""
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Write, wrongly."""
         with self.read() as view:
             batch = body(view)
@@ -68,10 +68,10 @@ class NotAtomic(MemoryEngine):
 class KeepsHalf(MemoryEngine):
     """Keeps what an earlier attempt of a body that raises had reached."""
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Write, wrongly."""
         try:
-            super().write(durability, body, partition)
+            super().write(durability, body, partitions)
         except BaseException:
             super().write(durability, lambda view: Batch(deletes=[b"a"]))
             raise
@@ -80,7 +80,7 @@ class KeepsHalf(MemoryEngine):
 class PutsFirst(MemoryEngine):
     """Applies a batch in the wrong order."""
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Write, wrongly."""
 
         def wrong(view: View) -> Batch:
@@ -90,7 +90,7 @@ class PutsFirst(MemoryEngine):
             batch.puts = [pair for pair in batch.puts if pair[0] not in batch.deletes]
             return batch
 
-        super().write(durability, wrong, partition)
+        super().write(durability, wrong, partitions)
 
 
 class LiveView(MemoryEngine):
@@ -126,7 +126,7 @@ class InclusiveScan(MemoryEngine):
 class Unserialised(MemoryEngine):
     """Runs bodies side by side."""
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Write, wrongly."""
         with super().read() as view:
             batch = body(view)
@@ -137,10 +137,10 @@ class Unserialised(MemoryEngine):
 class ShowsItself(MemoryEngine):
     """Wraps errors of bodies in its own."""
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Write, wrongly."""
         try:
-            super().write(durability, body, partition)
+            super().write(durability, body, partitions)
         except Exception as error:
             raise RuntimeError("write failed") from error
 
@@ -157,9 +157,9 @@ class Forgetful(MemoryEngine):
         self._synced = self.disk.setdefault(path, [])
         super().write(Durability.OS, lambda view: Batch(puts=list(self._synced)))
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Write, wrongly."""
-        super().write(durability, body, partition)
+        super().write(durability, body, partitions)
         if durability >= Durability.OS:
             with self.read() as view:
                 self._synced[:] = view.scan(b"\x00", b"\xff" * 9)

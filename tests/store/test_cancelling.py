@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -28,12 +28,12 @@ class Gate(MemoryEngine):
         self.open.set()
         self.waiting = threading.Event()
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Wait for the gate, then write."""
         if not self.open.is_set():
             self.waiting.set()
             assert self.open.wait(30)
-        super().write(durability, body, partition)
+        super().write(durability, body, partitions)
 
 
 def run(test: Callable[[AsyncStateManager, Gate], Awaitable[None]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -114,10 +115,10 @@ class Recorder(MemoryEngine):
         super().__init__()
         self.asked: list[Durability] = []
 
-    def write(self, durability: Durability, body: Any, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Any, partitions: Sequence[int] = (0,)) -> None:
         """Write, and remember."""
         self.asked.append(durability)
-        super().write(durability, body, partition)
+        super().write(durability, body, partitions)
 
 
 def test_durability_comes_from_the_call_the_policy_or_the_class() -> None:

@@ -39,6 +39,8 @@ class EngineTraits:
         max_batch_bytes: The most bytes one write may put.
         clocked: Views have a `now_ns` of the store's own clock (see `ClockedView`), so that commit
             times do not depend on which machine writes.
+        partitioned: Writes of different partitions run at once; the views that their bodies get
+            have a `sequence` (see `SequencedView`).
         compress: Whether the store above should compress large values (unless it is told).
     """
 
@@ -49,6 +51,7 @@ class EngineTraits:
     max_key_bytes: int = 2500
     max_batch_bytes: int = 512 * 1024 * 1024
     clocked: bool = False
+    partitioned: bool = False
     compress: bool = True
 
 
@@ -101,6 +104,18 @@ class ClockedView(View, Protocol):
         ...
 
 
+class SequencedView(View, Protocol):
+    """A writer's view in an engine that runs writes of several partitions (`partitioned`)."""
+
+    def sequence(self) -> int:
+        """Return a number that no other write gets; once per run of the body.
+
+        It is positive, below 2^53, and greater than every number that was returned to a write
+        that had ended, or that held a partition of this one's, before this write got its own.
+        """
+        ...
+
+
 Body = Callable[[View], Batch]
 
 
@@ -128,10 +143,11 @@ class Engine(Protocol):
         """Open a consistent view. Callers MUST close it within one call of theirs."""
         ...
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Run `body` on the state before and commit the batch that it returns.
 
-        Writers of one partition MUST be serialised, over all processes. `body` MUST be pure: the
+        Writers of one partition MUST be serialised, over all processes; a writer of several
+        holds them all, and taking them MUST NOT deadlock. `body` MUST be pure: the
         engine MAY call it again after a failure of serialisation. An exception of `body` MUST
         leave nothing written and propagate as it is. When this returns, the batch is visible to
         every reader, and survives as `durability` says. An empty batch writes nothing, but with

@@ -84,7 +84,7 @@ class MemoryEngine:
             self._check()
             yield _MemoryView(self._spaces)
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Run `body` under the lock and apply its batch; nothing can fail once it has returned."""
         with self._lock:
             self._check()

@@ -142,7 +142,7 @@ class FaultyEngine:
         with self.inner.read() as view:
             yield _FaultyView(view, self)
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Write, or fail as planned at ``body``, ``commit`` or ``ack``."""
         self._refuse_if_poisoned()
         landed = False
@@ -159,7 +159,7 @@ class FaultyEngine:
 
         while True:
             try:
-                self.inner.write(durability, faulty, partition)
+                self.inner.write(durability, faulty, partitions)
             except _RollBackError as stop:
                 if stop.fault is Fault.TWICE:
                     continue

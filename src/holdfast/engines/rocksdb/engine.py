@@ -116,7 +116,7 @@ class RocksDBEngine:
 
     # --- writing --------------------------------------------------------------------------
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Run `body` on the published state, commit its batch, publish the state after it."""
         self._refuse()
         with self._writing:

@@ -136,7 +136,7 @@ class RocksDBReader:
                     self._drop(state)
                 self._gate.notify_all()
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Refuse."""
         raise self._refusal()
 

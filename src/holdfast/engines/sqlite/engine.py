@@ -122,7 +122,7 @@ class SqliteEngine:
 
     # --- writing ----------------------------------------------------------------------------
 
-    def write(self, durability: Durability, body: Body, partition: int = 0) -> None:
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Run `body` on the state before and commit its batch; see the contract."""
         self._check_writable()
         sync = durability >= Durability.SYNC
