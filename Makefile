@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check lint types imports docs bench format clean
+.PHONY: help demo test check lint types imports docs bench proof format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ docs: $(VENV)/.installed-dev  ## Build the documentation into site/, strictly
 
 bench: $(VENV)/.installed-dev  ## Measure against the raw engines; ARGS="--help" for single cases
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+proof: $(VENV)/.installed-dev  ## Attack what is promised: crashes, faults, anomalies; ARGS=--long
+	@$(BIN)/python -m proof $(ARGS)
 
 format: $(VENV)/.installed-dev  ## Format the code and fix what can be fixed (ruff)
 	@$(BIN)/ruff check --quiet --fix-only .

@@ -1,0 +1,7 @@
+"""Every case, in the order in which they run."""
+
+from __future__ import annotations
+
+from proof.case import Case
+
+CASES: dict[str, Case] = {case.name: case for case in ()}
