@@ -1,4 +1,4 @@
-"""The command: ``python -m proof [--long] [--case NAME …] [--seed N] [--shard I/N --state FILE]``."""
+"""The command: ``python -m proof [--long] [--case NAME …] [--shard I/N --state FILE]``."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 Counts = Mapping[str, int]
 
 
-class Refuted(AssertionError):
+class Refuted(AssertionError):  # noqa: N818 - it says what happened to the claim
     """The claim does not hold: a trial found a counterexample."""
 
 
