@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from proof import kills
+from proof import kills, syscalls
 from proof.case import Case
 
 CASES: dict[str, Case] = {
     case.name: case
     for case in (
         kills.CASE,
+        syscalls.CASE,
     )
 }  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 import holdfast
 from holdfast import StateError, StateManager
 from proof.case import Case, Counts, Refuted, Trial
-from proof.nursery import Child, Nursery
+from proof.nursery import Child, shared
 from proof.oracle import Oracle
 from proof.writer import KEPT
 
@@ -33,34 +33,35 @@ def attempt(trial: Trial) -> Counts:
     chance, oracle = trial.random(), Oracle()
     oracle.kept = KEPT
     counts: Counter[str] = Counter()
-    with Nursery() as nursery:
-        for cycle in range(CYCLES):
-            mode = chance.choices(list(MODES), list(MODES.values()))[0]
-            targets = trial.directory / f"targets-{cycle}"
-            targets.mkdir()
-            order = {
-                "url": url_of(trial.engine, trial.directory / "store", chance),
-                "mode": mode,
-                "threads": chance.choice([1, 2, 4]),
-                "seed": f"{trial.seed}/{cycle}",
-                "engine": chance.choice(["sqlite", "rocksdb"]),
-                "targets": str(targets),
-            }
-            oracle.trimmed |= mode == "compact"
-            child = nursery.child("proof.writer:run", order)
-            _kill_somewhere(child, chance)
-            if nursery.status() != -signal.SIGKILL:
-                raise Refuted(f"the writer ended by itself: {child.words[-3:]}")
-            for word in child.words:
-                if word[0] in ("broke", "stopped", "failed", "unknown"):
-                    raise Refuted(f"the writer failed without a fault: {word}")
-                oracle.hear(word)
-            with holdfast.open(order["url"]) as state:
-                counts["undecided that happened"] += oracle.check(state)
-                counts[f"cycles of {mode}"] += 1
-                if mode in ("copy", "repair"):
-                    counts[f"whole targets of {mode}"] += _targets(child, order, state)
-            shutil.rmtree(targets)
+    nursery = shared()
+    nursery.abandon()
+    for cycle in range(CYCLES):
+        mode = chance.choices(list(MODES), list(MODES.values()))[0]
+        targets = trial.directory / f"targets-{cycle}"
+        targets.mkdir()
+        order = {
+            "url": url_of(trial.engine, trial.directory / "store", chance),
+            "mode": mode,
+            "threads": chance.choice([1, 2, 4]),
+            "seed": f"{trial.seed}/{cycle}",
+            "engine": chance.choice(["sqlite", "rocksdb"]),
+            "targets": str(targets),
+        }
+        oracle.trimmed |= mode == "compact"
+        child = nursery.child("proof.writer:run", order)
+        _kill_somewhere(child, chance)
+        if nursery.status() != -signal.SIGKILL:
+            raise Refuted(f"the writer ended by itself: {child.words[-3:]}")
+        for word in child.words:
+            if word[0] in ("broke", "stopped", "failed", "unknown"):
+                raise Refuted(f"the writer failed without a fault: {word}")
+            oracle.hear(word)
+        with holdfast.open(order["url"]) as state:
+            counts["undecided that happened"] += oracle.check(state)
+            counts[f"cycles of {mode}"] += 1
+            if mode in ("copy", "repair"):
+                counts[f"whole targets of {mode}"] += _targets(child, order, state)
+        shutil.rmtree(targets)
     return {"kills": CYCLES, "acknowledged": oracle.acknowledged, **counts}
 
 

@@ -7,6 +7,8 @@ writes of a store must not hit its words.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib
 import json
 import os
@@ -17,11 +19,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import holdfast
+from holdfast import StateError
 
 ROOT = Path(__file__).resolve().parent.parent
 Say = Callable[..., None]
@@ -89,6 +93,7 @@ class Nursery:
         self._server = subprocess.Popen(
             [sys.executable, "-m", "proof.nursery", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
+            stderr=subprocess.DEVNULL,  # where engines grumble about injected faults
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         )
         theirs.close()
@@ -106,6 +111,13 @@ class Nursery:
         self._children.append(born)
         return born
 
+    def abandon(self) -> None:
+        """Kill the child that is under way, if one is (whoever ordered it gave up)."""
+        for child in list(self._children):
+            if not child.over:  # else it is dead, and its id may be another's
+                child.kill()
+            self.status()
+
     def status(self) -> int:
         """Return how the last child ended: its exit status, or minus the signal."""
         self._children.pop()
@@ -117,10 +129,18 @@ class Nursery:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for child in self._children:
-            os.kill(child.pid, signal.SIGKILL)  # not yet reaped, so the id is still its own
+        self.abandon()
         self._control.close()
         self._server.wait()
+
+
+@functools.cache
+def shared() -> Nursery:
+    """Return this process's one server, which ends with it."""
+    nursery = Nursery()
+    nursery.__enter__()
+    atexit.register(nursery.__exit__, None, None, None)
+    return nursery
 
 
 def listen(wire: socket.socket) -> None:
@@ -145,6 +165,11 @@ def _live(program: str, order: dict[str, Any], wire: socket.socket) -> None:
 
 def serve(control: socket.socket) -> None:
     """Fork a child per order, one at a time, until the parent closes the control socket."""
+    with holdfast.open("memory:") as state:  # so that children find everything imported
+        state.set("global", "k", 1)
+    for engine in ("sqlite", "rocksdb"):
+        with suppress(ImportError, StateError):
+            importlib.import_module(f"holdfast.engines.{engine}.opening")
     while True:
         raw, files, _, _ = socket.recv_fds(control, 1 << 16, 1)
         if not raw:

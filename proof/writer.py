@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,15 @@ KEPT = 3  #: versions that compactions leave
 class Writer:
     """One thread's work: random commits, each announced before and acknowledged after."""
 
-    def __init__(self, state: StateManager, thread: int, seed: str, say: Say) -> None:
+    def __init__(
+        self, state: StateManager, thread: int, seed: str, say: Say, sizes: Sequence[int] = SIZES
+    ) -> None:
         self._state = state
         self._thread = thread
         self._chance = random.Random(seed)
         self._say = say
         self._seed = seed
+        self._sizes = sizes
         self._number = 0
         self._own = f"agent:t{thread}"
         self._pair = f"session:left-{thread}", f"session:right-{thread}"
@@ -67,7 +70,7 @@ class Writer:
         return "done"
 
     def _spec(self) -> str:
-        return f"{self._seed}-{self._number}:{self._chance.choice(SIZES)}"
+        return f"{self._seed}-{self._number}:{self._chance.choice(self._sizes)}"
 
     def _announce(self, effects: Effects, *, adds: bool = False) -> None:
         told = [[*place, spec] for place, spec in effects.items()]
