@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof import kills, syscalls
+from proof import flips, kills, syscalls
 from proof.case import Case
 
 CASES: dict[str, Case] = {
@@ -10,5 +10,6 @@ CASES: dict[str, Case] = {
     for case in (
         kills.CASE,
         syscalls.CASE,
+        flips.CASE,
     )
 }  # fmt: skip

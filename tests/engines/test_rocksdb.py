@@ -24,6 +24,7 @@ from holdfast.errors import (
     ClosedError,
     ConfigurationError,
     CorruptionError,
+    EngineError,
     FormatVersionError,
     NotAStoreError,
     OutcomeUnknownError,
@@ -216,6 +217,31 @@ def test_an_interrupted_creation_is_finished(path: Path) -> None:
         engine = open_at(path)
         assert engine.get(b"a") == b"1"
         engine.close()
+
+
+def test_a_disk_that_fails_while_a_store_is_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the operating system refuses at opening is an EngineError, and passes."""
+
+    def broken(_source: Path, target: Path) -> None:
+        if target.name == "HOLDFAST":
+            raise OSError(28, "No space left on device")
+        os.rename(_source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", broken)
+        with pytest.raises(EngineError, match="No space left"):
+            open_at(path)
+    engine = open_at(path)
+    put(engine, (b"a", b"1"))
+    engine.close()
+    (path / "rocksdict-config.json").unlink()
+    (path / "rocksdict-config.json").mkdir()  # a file of rocksdict's own, not of RocksDB's
+    with pytest.raises(EngineError):
+        open_at(path)
+    (path / "rocksdict-config.json").rmdir()
+    open_at(path).close()
 
 
 def test_a_lost_database_is_not_made_anew(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.clock import Clock, SystemClock
 from holdfast.config import EngineURL
 from holdfast.engines.base import Engine
-from holdfast.engines.rocksdb import directory, library
+from holdfast.engines.rocksdb import directory, library, upkeep
 from holdfast.engines.rocksdb.engine import RocksDBEngine
 from holdfast.engines.rocksdb.reader import RocksDBReader
 from holdfast.engines.rocksdb.settings import RocksDBSettings
@@ -59,7 +59,11 @@ def open_engine(
             ) from None
         raise
     if not exists:
-        directory.finish(path)
+        try:
+            directory.finish(path)
+        except BaseException:
+            upkeep.let_go(database, path)
+            raise
     return RocksDBEngine(
         database,
         path,
