@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof import flips, kills, syscalls
+from proof import flips, kills, powercuts, syscalls
 from proof.case import Case
 
 CASES: dict[str, Case] = {
@@ -10,6 +10,7 @@ CASES: dict[str, Case] = {
     for case in (
         kills.CASE,
         syscalls.CASE,
+        powercuts.CASE,
         flips.CASE,
     )
 }  # fmt: skip

@@ -210,5 +210,6 @@ CASE = Case(
     run=attempt,
     engines=("sqlite", "rocksdb"),
     quick=20,
+    in_tests=6,
     long=1000,
 )

@@ -116,5 +116,6 @@ CASE = Case(
     run=attempt,
     engines=("sqlite", "rocksdb"),
     quick=10,
+    in_tests=3,
     long=1000,
 )

@@ -64,7 +64,7 @@ class Oracle:
     # --- what the writer says ---------------------------------------------------------------
 
     def hear(self, word: list[Any]) -> bool:
-        """Take ``try``, ``done``, ``failed``, ``passed`` or ``unknown``; return whether it was."""
+        """Take what a `Writer` said of a commit; return whether `word` was that."""
         kind, thread, *facts = [*word, None]
         if kind == "try":
             effects, adds, _ = facts
@@ -83,6 +83,12 @@ class Oracle:
             attempt = self._pending.pop(thread)
             attempt.commit_id = facts[0]
             self._unknown.append(attempt)
+        elif kind == "resolved":  # by `find_commit`; histories show whether it was right
+            commit_id, found = thread, facts[0]
+            attempt = next(each for each in self._unknown if each.commit_id == commit_id)
+            self._unknown.remove(attempt)
+            if found:
+                self._apply(attempt, None)
         else:
             return False
         return True

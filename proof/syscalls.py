@@ -149,6 +149,7 @@ CASE = Case(
     run=attempt,
     engines=("sqlite", "rocksdb"),
     quick=20,
+    in_tests=8,
     long=4000,
     unable=lambda _engine: _unable(),
 )

@@ -23,6 +23,13 @@ def run(order: dict[str, Any], say: Say, listen: Callable[[], None]) -> None:
 
 
 def _live(url: str, seed: str, say: Say) -> None:
+    unknown: list[str] = []
+
+    def heard(*word: Any) -> None:
+        if word[0] == "unknown":
+            unknown.append(word[2])
+        say(*word)
+
     for life, steps in enumerate((8, 2)):
         try:
             state = holdfast.open(url)
@@ -30,7 +37,10 @@ def _live(url: str, seed: str, say: Say) -> None:
             say("unopened", type(error).__name__, str(error)[:300])
             continue
         say("open")
-        writer = Writer(state, 0, f"{seed}-{life}", say, sizes=(0, 192, 1024))
+        for commit_id in unknown:
+            say("resolved", commit_id, state.find_commit(commit_id) is not None)
+        unknown.clear()
+        writer = Writer(state, 0, f"{seed}-{life}", heard, sizes=(0, 192, 1024))
         for _ in range(steps):
             writer.step()
         try:

@@ -25,6 +25,7 @@ from proof.oracle import TOTAL, text
 Say = Callable[..., None]
 Effects = dict[tuple[str, str], str | None]
 SIZES = (0, 192, 1024, 6144)
+DURABILITY = ("sync", "sync", "os")
 KEPT = 3  #: versions that compactions leave
 
 
@@ -32,14 +33,21 @@ class Writer:
     """One thread's work: random commits, each announced before and acknowledged after."""
 
     def __init__(
-        self, state: StateManager, thread: int, seed: str, say: Say, sizes: Sequence[int] = SIZES
+        self,
+        state: StateManager,
+        thread: int,
+        seed: str,
+        say: Say,
+        *,
+        sizes: Sequence[int] = SIZES,
+        durability: Sequence[str] = DURABILITY,
     ) -> None:
         self._state = state
         self._thread = thread
         self._chance = random.Random(seed)
         self._say = say
         self._seed = seed
-        self._sizes = sizes
+        self._sizes, self._durability = sizes, durability
         self._number = 0
         self._own = f"agent:t{thread}"
         self._pair = f"session:left-{thread}", f"session:right-{thread}"
@@ -49,7 +57,7 @@ class Writer:
     def step(self) -> str:
         """Make one commit; return ``done``, ``failed``, ``unknown`` or ``refused``."""
         self._number += 1
-        durability = self._chance.choice(["sync", "sync", "os"])
+        durability = self._chance.choice(self._durability)
         kinds = [self._set, self._set, self._delete, self._batch, self._add, self._pairs]
         act = self._chance.choice([*kinds, self._rewind])
         try:
@@ -137,7 +145,8 @@ def run(order: dict[str, Any], say: Say, _listen: Callable[[], None]) -> None:
     say("open")
 
     def write(thread: int) -> None:
-        writer = Writer(state, thread, f"{order['seed']}/{thread}", say)
+        durability = order.get("durability", DURABILITY)
+        writer = Writer(state, thread, f"{order['seed']}/{thread}", say, durability=durability)
         while writer.step() == "done":
             pass
         say("stopped", thread)
