@@ -26,6 +26,7 @@ from proof.oracle import Place, text
 
 DAMAGES = 10
 KINDS = {"flip": 7, "cut": 2, "zero": 1}
+EARLIER = "log damaged: an exact earlier state"
 SCOPES = ("global", "agent:a", "session:s", "workflow:w", "workflow:w:step:one")
 
 
@@ -115,9 +116,12 @@ def attempt(trial: Trial) -> Counts:
         damage, victim = _damage(copy, chance)
         counts[damage.partition(" ")[0]] += 1
         try:
-            counts[_outcome(_url(trial.engine, copy), known, victim)] += 1
+            outcome = _outcome(_url(trial.engine, copy), known, victim)
         except Refuted as error:
             raise Refuted(f"{damage}: {error}") from error
+        if outcome == EARLIER:
+            outcome = f"{outcome} ({'cut' if damage.startswith('cut') else 'changed'})"
+        counts[outcome] += 1
         shutil.rmtree(copy)
     return counts
 
@@ -162,7 +166,7 @@ def _outcome(url: str, known: Known, victim: Path) -> str:
         if errors and not problems:
             raise Refuted(f"verify finds nothing, but reading does: {errors[0]}")
         if revision != known.last:
-            return "log damaged: an exact earlier state" if not problems else "named by verify"
+            return "named by verify" if problems else EARLIER
     return "named by verify" if problems else "harmless"
 
 
