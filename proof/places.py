@@ -28,7 +28,7 @@ def url_of(engine: str, path: Path, chance: random.Random) -> str:
     """Return a store's URL with settings under which files are often synced, moved and cut."""
     if engine == "postgres":
         schema = f"p_{hashlib.sha256(str(path).encode()).hexdigest()[:20]}"
-        return server().url(schema=schema)
+        return server().url(schema=schema, timeout=3)  # no other server will answer
     if engine == "sqlite":
         return f"sqlite:{path}?wal_limit=64KiB&checkpoint_every_ms={chance.choice([1, 5, 50])}"
     buffer = chance.choice(["64KiB", "256KiB", "64MiB"])
