@@ -51,6 +51,7 @@ class Case:
         quick, long: Trials per engine in the two forms.
         unable: Why it cannot be tried here on an engine, or None.
         tested: `make test` runs the quick form too.
+        in_tests: Trials per engine there, if not as many as the quick form has.
     """
 
     name: str
@@ -61,3 +62,4 @@ class Case:
     long: int
     unable: Callable[[str], str | None] = _never
     tested: bool = True
+    in_tests: int | None = None
