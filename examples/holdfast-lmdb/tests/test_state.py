@@ -9,6 +9,7 @@ import pytest
 
 import holdfast
 from holdfast import ConflictError, StateScope
+from holdfast.errors import LimitExceededError
 
 SCOPE = StateScope.agent("researcher-7")
 
