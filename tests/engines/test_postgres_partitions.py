@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import multiprocessing
 import os
 import queue
 import random
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +18,9 @@ import pytest
 import holdfast
 from holdfast import StateManager
 from holdfast.engines.base import Batch, Durability, View
-from tests.engines.partition_program import ACCOUNTS, BALANCE, TOTAL
+from tests.engines.partition_program import ACCOUNTS, BALANCE, TOTAL, follow, write
 from tests.servers import shared_server, store_url
 
-PROGRAM = Path(__file__).with_name("partition_program.py")
 KILLS = 100 if os.environ.get("HOLDFAST_LONG") else 6
 
 
@@ -143,7 +141,7 @@ def test_writers_of_two_partitions_overlap_across_processes(url: str, state: Sta
 
 
 def test_a_transaction_waits_for_what_it_touches_only(state: StateManager) -> None:
-    """A transaction over two partitions passes a writer of a third, and waits for one of its own."""
+    """A transaction over two partitions passes a writer of a third and waits for its own."""
 
     def transfer(first: int, second: int) -> None:
         with state.transaction() as tx:
@@ -201,35 +199,35 @@ def test_changes_wait_for_a_lower_revision_under_way(state: StateManager) -> Non
 # --- kills ------------------------------------------------------------------------------------
 
 
+#: Children come from a process that has imported everything and opened nothing.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tests.engines.partition_program", "holdfast.engines.postgres"])
+
+
 class Program:
-    """A child process whose lines are read as they come.
+    """A child process whose messages are read as they come.
 
     Attributes:
-        lines: What it has said.
+        lines: What it has said; None at its end.
     """
 
-    def __init__(self, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+    def __init__(self, target: Callable[..., None], *arguments: str) -> None:
+        self._pipe, theirs = _processes.Pipe()
+        self._process = _processes.Process(target=target, args=(theirs, *arguments), daemon=True)
+        self._process.start()
+        theirs.close()
         self.lines: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.put(json.loads(line))
+        with contextlib.suppress(EOFError, OSError):  # its end, perhaps amid a message
+            while True:
+                self.lines.put(json.loads(self._pipe.recv_bytes()))
         self.lines.put(None)
 
     def tell(self, text: str) -> None:
-        """Write a line to it."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(text.encode() + b"\n")
-        self._process.stdin.flush()
+        """Send it a message."""
+        self._pipe.send_bytes(text.encode())
 
     def take(self, count: int) -> list[list[Any]]:
         """Return its next lines; it must live for so long."""
@@ -243,12 +241,13 @@ class Program:
 
     def kill(self) -> None:
         """Kill it at once."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait(20)
+        self._process.kill()
+        self._process.join(20)
 
-    def end(self) -> int:
+    def end(self) -> int | None:
         """Wait until it ends; return its exit status."""
-        return self._process.wait(20)
+        self._process.join(20)
+        return self._process.exitcode
 
 
 def test_one_order_whoever_is_killed(url: str) -> None:
@@ -258,15 +257,15 @@ def test_one_order_whoever_is_killed(url: str) -> None:
     what is listed in the end, and every snapshot shows the sum of all balances.
     """
     rng = random.Random(7)
-    follower = Program("follow", url)
-    writers = [Program("write", url, f"w{number}") for number in range(3)]
+    follower = Program(follow, url)
+    writers = [Program(write, url, f"w{number}") for number in range(3)]
     acknowledged: list[list[Any]] = []
     try:
         for number in range(KILLS):
             victim = writers.pop(rng.randrange(3))
             acknowledged += victim.take(rng.randrange(5, 25))
             victim.kill()
-            writers.append(Program("write", url, f"w{number + 3}"))
+            writers.append(Program(write, url, f"w{number + 3}"))
             acknowledged += victim.rest()
         for writer in writers:
             acknowledged += writer.take(5)
