@@ -232,7 +232,7 @@ class _Verification:
         with self._kernel.engine.read() as view:
             head = read_head(view)
             end = view.scan(layout.JOURNAL, after(layout.JOURNAL), reverse=True, limit=1)
-        revision = layout.journal_revision(end[0][0]) if end else journal_horizon(view)[0]
+            revision = layout.journal_revision(end[0][0]) if end else journal_horizon(view)[0]
         if head.revision != revision:
             self._report("head-differs", "meta/head", f"{head.revision}, journal ends {revision}")
         elif end and checked and chain_hash(end[0][1], key) != head.hash:
