@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -36,13 +37,19 @@ class PostgresEngine:
         statements: For the store's schema.
         server: What answers.
         read_only: Refuse writes.
+        clocked: The server's clock is the store's.
     """
 
-    traits = TRAITS
-
     def __init__(
-        self, calls: Calls, statements: Statements, server: Server, *, read_only: bool
+        self,
+        calls: Calls,
+        statements: Statements,
+        server: Server,
+        *,
+        read_only: bool,
+        clocked: bool = True,
     ) -> None:
+        self.traits = TRAITS if clocked else dataclasses.replace(TRAITS, clocked=False)
         self._calls, self._sql, self._server = calls, statements, server
         self._connections = calls.connections
         self._read_only = read_only

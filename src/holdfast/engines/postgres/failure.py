@@ -109,7 +109,7 @@ def refused(error: psycopg.Error, target: Target) -> StateError:
     """
     text = target.scrub(str(error))
     said = f"cannot connect to {target.place}: {text}"
-    if "FATAL:" not in text:
+    if "FATAL:" not in text and "no password supplied" not in text:
         return EngineError(said, hint="check that the server runs, and the host and port")
     if any(part in text for part in ("starting up", "shutting down", "recovery mode")):
         return EngineError(said, hint="wait until the server has started, then retry")

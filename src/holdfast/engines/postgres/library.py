@@ -129,6 +129,8 @@ class Target:
             given = conninfo.conninfo_to_dict(settings.dsn)
         except psycopg.Error:
             raise _unreadable(settings.dsn, known) from None  # libpq quotes what it cannot read
+        if "@" in str(given.get("host", "")):  # the end of a password with an @ in it
+            raise _unreadable(settings.dsn, known)
         parts: dict[str, Any] = {n: v for n, v in _DEFAULTS.items() if n in known} | given
         if "tcp_user_timeout" in known:
             parts.setdefault("tcp_user_timeout", str(math.ceil(settings.timeout * 1000)))
