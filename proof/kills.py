@@ -11,21 +11,15 @@ from typing import Any
 
 import holdfast
 from holdfast import StateError, StateManager
+from proof import places
 from proof.case import Case, Counts, Refuted, Trial
 from proof.nursery import Child, shared
 from proof.oracle import Oracle
 from proof.writer import KEPT
 
 CYCLES = 10
+FAILURES = ("stopped", "failed", "unknown")
 MODES = {"write": 6, "compact": 3, "copy": 1, "repair": 1}
-
-
-def url_of(engine: str, path: Path, chance: random.Random) -> str:
-    """Return a store's URL with settings under which files are often synced, moved and cut."""
-    if engine == "sqlite":
-        return f"sqlite:{path}?wal_limit=64KiB&checkpoint_every_ms={chance.choice([1, 5, 50])}"
-    buffer = chance.choice(["64KiB", "256KiB", "64MiB"])
-    return f"rocksdb:{path}?write_buffer_size={buffer}&cache_capacity=1MiB"
 
 
 def attempt(trial: Trial) -> Counts:
@@ -37,25 +31,35 @@ def attempt(trial: Trial) -> Counts:
     nursery.abandon()
     for cycle in range(CYCLES):
         mode = chance.choices(list(MODES), list(MODES.values()))[0]
+        whole = trial.engine == "postgres" and chance.random() < 0.3  # the server dies, too
+        mode = "write" if whole else mode
         targets = trial.directory / f"targets-{cycle}"
         targets.mkdir()
         order = {
-            "url": url_of(trial.engine, trial.directory / "store", chance),
+            "url": places.url_of(trial.engine, trial.directory / "store", chance),
             "mode": mode,
             "threads": chance.choice([1, 2, 4]),
             "seed": f"{trial.seed}/{cycle}",
             "engine": chance.choice(["sqlite", "rocksdb"]),
             "targets": str(targets),
         }
+        if whole:  # what `os` asks of Postgres is in its memory for a moment
+            order["durability"] = ["sync"]
         oracle.trimmed |= mode == "compact"
         child = nursery.child("proof.writer:run", order)
-        _kill_somewhere(child, chance)
+        if whole:
+            _kill_server(child, chance, order["threads"])
+            counts["servers killed"] += 1
+        else:
+            _kill_somewhere(child, chance)
         if nursery.status() != -signal.SIGKILL:
             raise Refuted(f"the writer ended by itself: {child.words[-3:]}")
         for word in child.words:
-            if word[0] in ("broke", "stopped", "failed", "unknown"):
+            if word[0] == "broke" or (word[0] in FAILURES and not whole):
                 raise Refuted(f"the writer failed without a fault: {word}")
             oracle.hear(word)
+        if trial.engine == "postgres":
+            places.settle()
         with holdfast.open(order["url"]) as state:
             counts["undecided that happened"] += oracle.check(state)
             counts[f"cycles of {mode}"] += 1
@@ -78,6 +82,18 @@ def _kill_somewhere(child: Child, chance: random.Random) -> None:
         acknowledgements -= word[0] in ("done", "made")
     child.linger(moment)
     child.kill()
+
+
+def _kill_server(child: Child, chance: random.Random, threads: int) -> None:
+    """Kill the server after some acknowledgements; the writers end with errors, then by a kill."""
+    acknowledgements = chance.randrange(1, 60)
+    while acknowledgements > 0 and (word := child.hear()) is not None:
+        acknowledgements -= word[0] == "done"
+    places.server().kill9()
+    while len(_said(child, "stopped")) < threads and child.hear() is not None:
+        pass
+    child.kill()
+    places.server().start()
 
 
 def _targets(child: Child, order: dict[str, Any], source: StateManager) -> int:
@@ -114,8 +130,9 @@ CASE = Case(
     name="kills",
     claim="kill -9, also in compact, copy and repair, loses, tears and undoes nothing",
     run=attempt,
-    engines=("sqlite", "rocksdb"),
+    engines=("sqlite", "rocksdb", "postgres"),
     quick=10,
     in_tests=3,
     long=1000,
+    unable=places.unable,
 )
