@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from proof import hermitage
 from proof.case import Case
 
-CASES: dict[str, Case] = {case.name: case for case in ()}
+CASES: dict[str, Case] = {
+    case.name: case
+    for case in (
+        hermitage.CASE,
+    )
+}  # fmt: skip
