@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from proof import hermitage
+from proof import appends, hermitage
 from proof.case import Case
 
 CASES: dict[str, Case] = {
     case.name: case
     for case in (
         hermitage.CASE,
+        appends.CASE,
     )
 }  # fmt: skip
