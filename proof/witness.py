@@ -14,8 +14,6 @@ from typing import Any
 
 from proof.histories import Op, Txn
 
-_WRITES = ("append", "insert", "set", "delete")
-
 
 @dataclass(slots=True)
 class Past:
@@ -63,15 +61,18 @@ def contradictions(history: Sequence[Txn], past: Past) -> Iterator[str]:
                 yield f"{txn.name} starts at {txn.start}; {floor} was acknowledged before it began"
             yield from _disagreeing(txn, past, txn.start)
         if txn.revision is not None and txn.committed:
-            written = {key for kind, key, _ in txn.ops if kind in _WRITES}
-            effective = past.changed.get(txn.revision, set()) & written
-            if effective:
-                if txn.revision <= floor:
-                    yield f"{txn.name} commits at {txn.revision}, behind {floor} in real time"
-                if not past.changed[txn.revision] <= written:
-                    yield f"{txn.name} committed together with what is not its own"
-                yield from _disagreeing(txn, past, txn.revision - 1)
-                yield from _written(txn, past, txn.revision)
+            written = _effects(txn, past)
+            if not written:  # it removed what was not there: no commit, but a check at a revision
+                yield from _disagreeing(txn, past, txn.revision)
+                continue
+            if txn.revision <= floor:
+                yield f"{txn.name} commits at {txn.revision}, behind {floor} in real time"
+            if past.changed.get(txn.revision, set()) != written.keys():
+                yield f"{txn.name} wrote other keys than {sorted(written)} at {txn.revision}"
+            yield from _disagreeing(txn, past, txn.revision - 1)
+            for key, value in written.items():
+                if past.at(key, txn.revision) != value:
+                    yield f"{txn.name} left {key} as {past.at(key, txn.revision)!r}, not {value!r}"
 
 
 def _disagreeing(txn: Txn, past: Past, revision: int) -> Iterator[str]:
@@ -103,10 +104,11 @@ def _step(op: Op, own: dict[str, Any], past: Past, revision: int) -> Any:
     return value
 
 
-def _written(txn: Txn, past: Past, revision: int) -> Iterator[str]:
+def _effects(txn: Txn, past: Past) -> dict[str, Any]:
+    """Return what a committed transaction wrote, without deletes of what was not there."""
+    assert txn.revision is not None
+    before = txn.revision - 1 if txn.start < 0 else txn.start
     own: dict[str, Any] = {}
     for op in txn.ops:
-        _step(op, own, past, revision - 1)
-    for key, value in own.items():
-        if past.at(key, revision) != value:
-            yield f"{txn.name} left {key} as {past.at(key, revision)!r}, not {value!r}"
+        _step(op, own, past, before)
+    return {k: v for k, v in own.items() if v is not None or past.at(k, before) is not None}
