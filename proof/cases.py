@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof import appends, hermitage
+from proof import appends, hermitage, registers
 from proof.case import Case
 
 CASES: dict[str, Case] = {
@@ -10,5 +10,6 @@ CASES: dict[str, Case] = {
     for case in (
         hermitage.CASE,
         appends.CASE,
+        registers.CASE,
     )
 }  # fmt: skip

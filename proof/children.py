@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).parent.parent
+_SAYING = threading.Lock()
 
 
 class Child:
@@ -72,9 +75,11 @@ def children(module: str, arguments: list[dict[str, Any]]) -> Iterator[list[Chil
 
 
 def say(line: Any) -> None:
-    """Say one line to the parent (in a child); it is out when this returns."""
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    """Say one line to the parent (in a child); it is out when this returns, from any thread."""
+    rest = json.dumps(line).encode() + b"\n"
+    with _SAYING:
+        while rest:
+            rest = rest[os.write(1, rest) :]
 
 
 def ready() -> None:
