@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof import appends, hermitage, registers
+from proof import appends, cancels, hermitage, registers
 from proof.case import Case
 
 CASES: dict[str, Case] = {
@@ -11,5 +11,6 @@ CASES: dict[str, Case] = {
         hermitage.CASE,
         appends.CASE,
         registers.CASE,
+        cancels.CASE,
     )
 }  # fmt: skip
