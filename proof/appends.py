@@ -90,15 +90,13 @@ def _threads(trial: Trial, state: StateManager) -> list[Txn]:
 def _tasks(trial: Trial, state: StateManager) -> list[Txn]:
     async def main() -> list[Txn]:
         aio = AsyncStateManager(state)
-        clients = [
-            work_async(aio, f"a{n}", f"{trial.seed}/{n}", EACH) for n in range(2 * CLIENTS)
-        ]
+        clients = [work_async(aio, f"a{n}", f"{trial.seed}/{n}", EACH) for n in range(2 * CLIENTS)]
         return [txn for history in await asyncio.gather(*clients) for txn in history]
 
     return asyncio.run(main())
 
 
-def _processes(trial: Trial, state: StateManager) -> list[Txn]:
+def _processes(trial: Trial, _state: StateManager) -> list[Txn]:
     arguments = [
         {
             "engine": trial.engine,

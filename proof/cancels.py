@@ -46,7 +46,7 @@ class Storm:
             "append": lambda caller: self.state.append(B, "list", caller),
             "update": self.update,
             "slow update": self.slow_update,
-            "increment": lambda caller: self.state.increment(B, "n"),
+            "increment": lambda _caller: self.state.increment(B, "n"),
             "scan": self.scan,
             "read": self.read,
         }
@@ -104,7 +104,9 @@ class Storm:
     async def scan(self, caller: str) -> None:
         """A scan and a history, read in pages in the pool."""
         async for key, found in self.state.scan(A):
-            require(_owner(found.value) == key.partition("-")[0], "a value under another's key", key)
+            require(
+                _owner(found.value) == key.partition("-")[0], "a value under another's key", key
+            )
         async for _ in self.state.history(B, "list"):
             pass
 
@@ -163,7 +165,9 @@ def judge(state: StateManager, storm: Storm) -> Counts:
             if caller in storm.told:
                 require(there == keys, "acknowledged, and not there", caller, way)
                 revisions = {found[key].metadata.revision for key in keys}
-                require(revisions == {storm.told[caller]}, "another's reply", caller, way, revisions)
+                require(
+                    revisions == {storm.told[caller]}, "another's reply", caller, way, revisions
+                )
                 require(by_revision[storm.told[caller]] == keys, "not its own commit", caller, way)
             for key in there:
                 require(_owner(found[key].value) == caller, "another's value", key)
@@ -206,13 +210,12 @@ async def _run(trial: Trial) -> Counts:
             counts += await storm.wave(number)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         require(not tasks, "tasks are left", tasks)
-        while aio._pool._work_queue.qsize():  # reads that nobody awaits any more
-            await asyncio.sleep(0.001)
         kernel = state._kernel
         require(kernel.lane.depth() == 0, "the lane is not empty", kernel.lane.depth())
         await aio.set(A, "last", "last")
         counts += judge(state, storm)
         sound(state)
+    aio._pool.shutdown()  # reads that nobody awaits any more
     require(not kernel.pins._held, "pins are left", kernel.pins._held)
     return counts
 

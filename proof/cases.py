@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proof import appends, cancels, hermitage, registers
 from proof.case import Case
+from proof.modelled import case as model
 
 CASES: dict[str, Case] = {
     case.name: case
@@ -12,5 +13,6 @@ CASES: dict[str, Case] = {
         appends.CASE,
         registers.CASE,
         cancels.CASE,
+        model.CASE,
     )
 }  # fmt: skip

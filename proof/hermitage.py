@@ -175,7 +175,7 @@ async def _run(trial: Trial) -> Counts:
 
 
 async def _control(shape: Shape, state: StateManager, rng: random.Random) -> bool:
-    """Say whether the shape shows its anomaly without transactions: else it could refute nothing."""
+    """Say whether the shape shows its anomaly without transactions."""
     order = [int(turn) for turn in shape.order]
     for number in range(100):
         runs, final = await play(shape, order, state, f"session:{number}", PlainSession)

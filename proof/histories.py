@@ -14,6 +14,7 @@ VLDB 2020; Adya, Weak Consistency, MIT 1999.
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -154,7 +155,7 @@ def dependencies(history: Sequence[Txn], final: Mapping[str, Sequence[Any]]) -> 
 
     for key, elements in final.items():
         names = [by_element.get((key, element)) for element in elements]
-        for before, behind in zip(names, names[1:], strict=False):
+        for before, behind in itertools.pairwise(names):
             add(before, "ww", behind)
     for txn in history:
         for kind, key, value in txn.ops:
@@ -181,7 +182,7 @@ def add_real_time(edges: Edges, history: Sequence[Txn]) -> None:
     """
     known = [txn for txn in history if txn.name in edges]
     moments = sorted({txn.began for txn in known})
-    for before, behind in zip(moments, moments[1:], strict=False):
+    for before, behind in itertools.pairwise(moments):
         edges[before] = {behind: "rt"}
     edges.setdefault(moments[-1] if moments else 0, {})
     for txn in known:
@@ -192,7 +193,7 @@ def add_real_time(edges: Edges, history: Sequence[Txn]) -> None:
 
 
 def _knots(edges: Edges) -> list[set[Any]]:
-    """Return the strongly connected components of more than one node (Tarjan, without recursion)."""
+    """Return the strongly connected components of more than one node (Tarjan, by a stack)."""
     index: dict[Any, int] = {}
     low: dict[Any, int] = {}
     stack: list[Any] = []
@@ -248,7 +249,7 @@ def _walk(edges: Edges, knot: set[Any]) -> list[str]:
         path.append(came[path[-1]])
     path.reverse()
     out = [str(start)]
-    for node, target in zip(path, path[1:], strict=False):
+    for node, target in itertools.pairwise(path):
         out.append(f"-{edges[node][target]}->")
         out.append(target if isinstance(target, str) else f"t{target}")
     return out

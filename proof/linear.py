@@ -24,8 +24,8 @@ class Call:
         ended: When it returned; infinite if nobody learnt what became of it: then it may have
             happened at any later time, or never.
         argument: What was set or added; of a ``cas`` the pair (expected, new).
-        result: What a ``get`` or an ``add`` returned (None: an ``add`` is known to have happened, and
-            not what it returned), or whether a ``cas`` succeeded.
+        result: What a ``get`` or an ``add`` returned (None: it is known that the ``add`` happened,
+            and not what it returned), or whether a ``cas`` succeeded.
     """
 
     kind: str

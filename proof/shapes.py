@@ -205,9 +205,7 @@ def turns(shape: Shape) -> list[int]:
 
 def overlapping(runs: Sequence[Ran]) -> bool:
     """Say whether any two transactions were open at once."""
-    return any(
-        a.began < b.ended and b.began < a.ended for a, b in itertools.combinations(runs, 2)
-    )
+    return any(a.began < b.ended and b.began < a.ended for a, b in itertools.combinations(runs, 2))
 
 
 def explained(runs: Sequence[Ran], final: Mapping[str, Any]) -> bool:

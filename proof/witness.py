@@ -61,13 +61,15 @@ def contradictions(history: Sequence[Txn], past: Past) -> Iterator[str]:
                 yield f"{txn.name} starts at {txn.start}; {floor} was acknowledged before it began"
             yield from _disagreeing(txn, past, txn.start)
         if txn.revision is not None and txn.committed:
-            written = _effects(txn, past)
-            if not written:  # it removed what was not there: no commit, but a check at a revision
+            written = _effects(txn, past, txn.revision - 1)
+            changed = past.changed.get(txn.revision, set())
+            if changed != written.keys() and not _effects(txn, past, txn.revision):
+                # It removed what was not there: no commit, but a check at a revision.
                 yield from _disagreeing(txn, past, txn.revision)
                 continue
             if txn.revision <= floor:
                 yield f"{txn.name} commits at {txn.revision}, behind {floor} in real time"
-            if past.changed.get(txn.revision, set()) != written.keys():
+            if changed != written.keys():
                 yield f"{txn.name} wrote other keys than {sorted(written)} at {txn.revision}"
             yield from _disagreeing(txn, past, txn.revision - 1)
             for key, value in written.items():
@@ -104,10 +106,8 @@ def _step(op: Op, own: dict[str, Any], past: Past, revision: int) -> Any:
     return value
 
 
-def _effects(txn: Txn, past: Past) -> dict[str, Any]:
-    """Return what a committed transaction wrote, without deletes of what was not there."""
-    assert txn.revision is not None
-    before = txn.revision - 1 if txn.start < 0 else txn.start
+def _effects(txn: Txn, past: Past, before: int) -> dict[str, Any]:
+    """Return what a transaction changes in the state of a revision."""
     own: dict[str, Any] = {}
     for op in txn.ops:
         _step(op, own, past, before)

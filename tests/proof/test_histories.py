@@ -1,4 +1,4 @@
-"""The checker of transaction histories finds every known anomaly, and nothing in sound histories."""
+"""The checker of transaction histories finds known anomalies, and none in sound histories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checker of register histories: true to real time, exact about results, open about unknowns."""
+"""The checker of register histories: true to real time, exact, open about what is unknown."""
 
 from __future__ import annotations
 
