@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proof import appends, cancels, hermitage, registers
+from proof import appends, cancels, counters, hermitage, registers, soak
 from proof.case import Case
 from proof.modelled import case as model
 
@@ -12,7 +12,9 @@ CASES: dict[str, Case] = {
         hermitage.CASE,
         appends.CASE,
         registers.CASE,
+        counters.CASE,
         cancels.CASE,
         model.CASE,
+        soak.CASE,
     )
 }  # fmt: skip

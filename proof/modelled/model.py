@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import random
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +27,7 @@ KEYS = ["a", "a.b", "a:b", "ab", "b", "é", "特수", "🎉"]
 PREFIXES = ["", "a", "a.", "b", "z"]
 
 
+@functools.cache
 def text(seed: int, length: int) -> str:
     """Return text that compresses by about half, always the same for one seed."""
     return "".join(random.Random(seed).choices("abcdefgh ijkl", k=length))
