@@ -26,7 +26,8 @@ class Storm:
 
     Attributes:
         told: Caller to the revision, or the length, that it was told.
-        whole: Caller to the keys that are there together or not at all.
+        way: Caller to what it awaited.
+        there: Caller to which of its keys were there when it heard that it was cancelled.
     """
 
     def __init__(self, state: AsyncStateManager, rng: random.Random) -> None:
@@ -34,6 +35,7 @@ class Storm:
         self.rng = rng
         self.told: dict[str, Any] = {}
         self.way: dict[str, str] = {}
+        self.there: dict[str, set[str]] = {}
 
     def ways(self) -> dict[str, Callable[[str], Awaitable[Any]]]:
         """Return what a caller may await."""
@@ -54,7 +56,16 @@ class Storm:
     async def call(self, caller: str, way: str) -> None:
         """Be one caller; what it was told is noted only if it was told."""
         self.way[caller] = way
-        self.told[caller] = await self.ways()[way](caller)
+        try:
+            self.told[caller] = await self.ways()[way](caller)
+        except asyncio.CancelledError:
+            self.there[caller] = self.present(caller)
+            raise
+
+    def present(self, caller: str) -> set[str]:
+        """Return which of a caller's own keys are there now."""
+        sync = self.state.sync
+        return {k for s in (A, B) for k in keys_of(caller, self.way[caller]) if sync.exists(s, k)}
 
     async def set(self, caller: str) -> int:
         """One key."""
@@ -143,6 +154,14 @@ class Storm:
         return counts
 
 
+def keys_of(caller: str, way: str) -> set[str]:
+    """Return the keys that only this caller writes."""
+    if way in ("set", "large set"):
+        return {caller}
+    parts = {"batch": 3, "loose batch": 2, "transaction": 2}.get(way, 0)
+    return {f"{caller}-{part}" for part in range(parts)}
+
+
 def _owner(value: Any) -> Any:
     return value[0] if isinstance(value, list) else value
 
@@ -154,13 +173,15 @@ def judge(state: StateManager, storm: Storm) -> Counts:
     by_revision: dict[int, set[str]] = {}
     for change in changes:
         by_revision.setdefault(change.revision, set()).add(change.key)
-    parts = {"batch": 3, "loose batch": 2, "transaction": 2}
     counts = Counter[str]()
     for caller, way in storm.way.items():
-        keys = {f"{caller}-{part}" for part in range(parts.get(way, 0))} or {caller}
-        if way in (*parts, "set", "large set"):
+        keys = keys_of(caller, way)
+        if keys:
             there = keys & found.keys()
             require(there in (set(), keys), "half done", caller, way, there)
+            require(
+                storm.there.get(caller, there) == there, "done behind the cancellation", caller, way
+            )
             counts["cancelled, yet whole"] += bool(there) and caller not in storm.told
             if caller in storm.told:
                 require(there == keys, "acknowledged, and not there", caller, way)
