@@ -332,8 +332,8 @@ def test_verify_notices_rows_that_no_commit_made(open_store: Stores) -> None:
     forged = record.build(place, record.VALUE, 1, 2, 0, 2, 1, 2, 1, 1, 1, b"\x63")
     rows = [
         (layout.version_key(place, 2), forged),
-        (layout.commit_key(b"z" * 16), (2).to_bytes(8)),
-        (layout.correlation_key("forged", 2), b""),
+        (layout.commit_key(0, b"z" * 16), (2).to_bytes(8)),
+        (layout.correlation_key(0, "forged", 2), b""),
     ]
     assert state.verify() == []
     state._kernel.engine.write(Durability.OS, lambda _: Batch(puts=rows))
