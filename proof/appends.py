@@ -20,7 +20,7 @@ from proof.case import Case, Counts, Trial
 from proof.children import children, ready, say
 from proof.clients import work, work_async
 from proof.histories import Txn, anomalies
-from proof.stores import LOCAL, SHARED, open_store, require, sound
+from proof.stores import ENGINES, SHARED, open_store, require, some_partitions, sound, unable
 from proof.witness import Past, contradictions
 
 CLIENTS = 6
@@ -33,7 +33,8 @@ def run(trial: Trial) -> Counts:
     if trial.engine in SHARED:
         ways.append(_processes)
     way = ways[trial.index % len(ways)]
-    with open_store(trial.engine, trial.directory) as state:
+    partitions = some_partitions(trial.random())
+    with open_store(trial.engine, trial.directory, partitions=partitions) as state:
         history = way(trial, state)
         return _judge(state, history) | {"by" + way.__name__.replace("_", " "): len(history)}
 
@@ -136,9 +137,10 @@ CASE = Case(
     name="appends",
     claim="random transactions of threads, tasks and processes are strictly serialisable",
     run=run,
-    engines=LOCAL,
+    engines=ENGINES,
     quick=3,
     long=300,
+    unable=unable,
 )
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 from holdfast import AsyncStateManager, ConflictError, SetOperation, StateManager
 from proof.case import Case, Counts, Trial
-from proof.stores import LOCAL, open_store, require, sound
+from proof.stores import ENGINES, open_store, require, some_partitions, sound, unable
 
 A, B = "agent:a", "session:s"
 WAVES = 5
@@ -223,10 +223,11 @@ def run(trial: Trial) -> Counts:
 
 
 async def _run(trial: Trial) -> Counts:
-    state = open_store(trial.engine, trial.directory)
-    counts = Counter[str]()
+    rng, counts = trial.random(), Counter[str]()
+    partitions = some_partitions(rng)
+    state = open_store(trial.engine, trial.directory, partitions=partitions)
     async with AsyncStateManager(state) as aio:
-        storm = Storm(aio, trial.random())
+        storm = Storm(aio, rng)
         for number in range(WAVES):
             counts += await storm.wave(number)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -245,7 +246,8 @@ CASE = Case(
     name="cancels",
     claim="cancelled awaits leave nothing half done, and no reply reaches another caller",
     run=run,
-    engines=LOCAL,
+    engines=ENGINES,
     quick=1,
     long=25,
+    unable=unable,
 )

@@ -16,27 +16,30 @@ from typing import Any
 from holdfast import AsyncStateManager, ConflictError, StateManager
 from proof.case import Case, Counts, Trial
 from proof.children import children, ready, say
-from proof.stores import SHARED, open_store, require, sound
+from proof.stores import SHARED, open_store, require, some_partitions, sound, unable
 
-A = "agent:a"
 PROCESSES = 3
 ROUNDS = 40
+
+
+def _scope(key: str) -> str:
+    return f"agent:{key}"
 
 
 def add(state: StateManager, key: str, verb: str) -> None:
     """Add one, by one of the ways there are."""
     if verb == "increment":
-        state.increment(A, key)
+        state.increment(_scope(key), key)
     elif verb == "update":
-        state.update(A, key, lambda n: (n or 0) + 1)
+        state.update(_scope(key), key, lambda n: (n or 0) + 1)
     elif verb == "transact":
-        state.transact(lambda tx: tx.set(A, key, tx.get(A, key, 0) + 1))
+        state.transact(lambda tx: tx.set(_scope(key), key, tx.get(_scope(key), key, 0) + 1))
     else:
         while True:
-            found = state.get_with_metadata(A, key)
+            found = state.get_with_metadata(_scope(key), key)
             value, revision = (found.value, found.metadata.revision) if found else (0, 0)
             try:
-                state.set(A, key, value + 1, if_revision=revision)
+                state.set(_scope(key), key, value + 1, if_revision=revision)
             except ConflictError:
                 continue
             return
@@ -50,16 +53,17 @@ async def add_async(state: AsyncStateManager, key: str, verb: str) -> None:
         return (n or 0) + 1
 
     if verb in ("increment", "if_revision"):
-        await state.increment(A, key)
+        await state.increment(_scope(key), key)
     elif verb == "update":
-        await state.update(A, key, slow)
+        await state.update(_scope(key), key, slow)
     else:
-        await state.transact(lambda tx: tx.increment(A, key))
+        await state.transact(lambda tx: tx.increment(_scope(key), key))
 
 
 def run(trial: Trial) -> Counts:
     """Attack once."""
-    with open_store(trial.engine, trial.directory) as state:
+    partitions = some_partitions(trial.random())
+    with open_store(trial.engine, trial.directory, partitions=partitions) as state:
         common = {"engine": trial.engine, "directory": str(trial.directory)}
         arguments = [{**common, "seed": f"{trial.seed}/{n}"} for n in range(PROCESSES)]
         added: dict[str, int] = {}
@@ -72,10 +76,17 @@ def run(trial: Trial) -> Counts:
                 for key, count in told.items():
                     added[key] = added.get(key, 0) + count
         for key, count in added.items():
-            require(state.get(A, key) == count, "not exact", key, state.get(A, key), count)
-            values = [c.value for c in state.history(A, key, newest_first=False)]
+            require(
+                state.get(_scope(key), key) == count,
+                "not exact",
+                key,
+                state.get(_scope(key), key),
+                count,
+            )
+            values = [c.value for c in state.history(_scope(key), key, newest_first=False)]
             require(values == list(range(1, count + 1)), "the history skips or repeats", key)
-        require(state.revision == sum(added.values()), "more or fewer commits", state.revision)
+        commits = [change.revision for change in state.changes(values=False)]
+        require(len(set(commits)) == len(commits) == sum(added.values()), "commits", len(commits))
         sound(state)
     return {"added": sum(added.values())}
 
@@ -111,6 +122,7 @@ CASE = Case(
     engines=SHARED,
     quick=1,
     long=50,
+    unable=unable,
 )
 
 if __name__ == "__main__":

@@ -11,55 +11,64 @@ from typing import Any
 from holdfast import AsyncStateManager, ConflictError, SetOperation, StateManager, StateTransaction
 from proof.case import Case, Counts, Trial
 from proof.shapes import SHAPES, START, Ran, Shape, Step, explained, overlapping, turns
-from proof.stores import LOCAL, open_store, require, sound
+from proof.stores import ENGINES, open_store, require, some_partitions, sound, unable
 
 INTERLEAVINGS = 10
+
+
+def _scope(base: str, key: str) -> str:
+    """Return the scope of a key: the shapes span two, in a store of several partitions too."""
+    return f"{base}-{'odd' if key in '13x' else 'even'}"
+
+
+def _scopes(base: str) -> tuple[str, str]:
+    return f"{base}-odd", f"{base}-even"
 
 
 class InTransaction:
     """The verbs inside a transaction."""
 
     def __init__(self, tx: StateTransaction, scope: str) -> None:
-        self._tx, self._scope = tx, scope
+        self._tx, self._base = tx, scope
 
     def get(self, key: str) -> Any:
         """Read."""
-        return self._tx.get(self._scope, key)
+        return self._tx.get(_scope(self._base, key), key)
 
     def set(self, key: str, value: Any) -> None:
         """Write."""
-        self._tx.set(self._scope, key, value)
+        self._tx.set(_scope(self._base, key), key, value)
 
     def delete(self, key: str) -> None:
         """Delete."""
-        self._tx.delete(self._scope, key)
+        self._tx.delete(_scope(self._base, key), key)
 
     def scan(self) -> dict[str, Any]:
         """Read everything."""
-        return dict(self._tx.scan(self._scope))
+        return {k: v for s in _scopes(self._base) for k, v in self._tx.scan(s)}
 
 
 class Plain:
     """The same verbs without any transaction: the control that must show the anomalies."""
 
     def __init__(self, state: StateManager, scope: str) -> None:
-        self._state, self._scope = state, scope
+        self._state, self._base = state, scope
 
     def get(self, key: str) -> Any:
         """Read."""
-        return self._state.get(self._scope, key)
+        return self._state.get(_scope(self._base, key), key)
 
     def set(self, key: str, value: Any) -> None:
         """Write."""
-        self._state.set(self._scope, key, value)
+        self._state.set(_scope(self._base, key), key, value)
 
     def delete(self, key: str) -> None:
         """Delete."""
-        self._state.delete(self._scope, key)
+        self._state.delete(_scope(self._base, key), key)
 
     def scan(self) -> dict[str, Any]:
         """Read everything."""
-        return {key: found.value for key, found in self._state.scan(self._scope)}
+        return {k: v.value for s in _scopes(self._base) for k, v in self._state.scan(s)}
 
 
 class RolledBackError(Exception):
@@ -137,7 +146,9 @@ async def play(
 ) -> tuple[list[Ran], dict[str, Any]]:
     """Run one interleaving in a fresh scope; return what each did and what is there after it."""
     state = getattr(manager, "sync", manager)
-    state.set_batch([SetOperation(scope, key, value) for key, value in START.items()], atomic=True)
+    state.set_batch(
+        [SetOperation(_scope(scope, key), key, value) for key, value in START.items()], atomic=True
+    )
     sessions = [kind(script, scope) for script in shape.scripts]
     ordered = [*order, *(i for i, count in enumerate(turns(shape)) for _ in range(count))]
     for number, which in enumerate(ordered):
@@ -152,7 +163,8 @@ def run(trial: Trial) -> Counts:
 
 async def _run(trial: Trial) -> Counts:
     shape, rng, counts = SHAPES[trial.index % len(SHAPES)], trial.random(), Counter[str]()
-    state = open_store(trial.engine, trial.directory)
+    partitions = some_partitions(rng)
+    state = open_store(trial.engine, trial.directory, partitions=partitions)
     async with AsyncStateManager(state) as aio:
         orders = [[int(turn) for turn in shape.order]]
         orders += [interleaving(shape, rng) for _ in range(INTERLEAVINGS - 1)]
@@ -191,7 +203,8 @@ CASE = Case(
     name="hermitage",
     claim="transactions, sync and async, show none of Hermitage's anomalies",
     run=run,
-    engines=LOCAL,
+    engines=ENGINES,
     quick=len(SHAPES),
     long=len(SHAPES) * 60,
+    unable=unable,
 )

@@ -25,7 +25,17 @@ from holdfast.testing import Fault, FaultPlan, FaultyEngine
 from proof.case import Case, Counts, Trial
 from proof.children import Child, ready, say
 from proof.linear import Call, linearisable
-from proof.stores import LOCAL, QUICK, SHARED, open_store, require, sound, url_of
+from proof.stores import (
+    ENGINES,
+    QUICK,
+    SHARED,
+    open_store,
+    require,
+    some_partitions,
+    sound,
+    unable,
+    url_of,
+)
 
 A = "agent:a"
 KEYS = ("x", "y", "z")
@@ -188,7 +198,12 @@ def _faulty(trial: Trial) -> Counts:
     engine = FaultyEngine(open_engine(parse_url(url_of(trial.engine, trial.directory))), plan)
     cached = not engine.traits.shared and rng.random() < 0.5
     engine.plan = FaultPlan()
-    kernel = Kernel(engine, StoreSettings(cache_bytes=1 << 20 if cached else 0, sweep_every=0))
+    kernel = Kernel(
+        engine,
+        StoreSettings(
+            cache_bytes=1 << 20 if cached else 0, sweep_every=0, partitions=some_partitions(rng)
+        ),
+    )
     said: list[list[Any]] = []
     with StateManager(kernel, policies=QUICK) as state:
         engine.plan = plan
@@ -218,7 +233,7 @@ def _faulty(trial: Trial) -> Counts:
 
 def _killed(trial: Trial) -> Counts:
     rng, said = trial.random(), list[list[Any]]()
-    open_store(trial.engine, trial.directory).close()
+    open_store(trial.engine, trial.directory, partitions=some_partitions(rng)).close()
     kills = Counter[str]()
 
     def slot(number: int, deaths: list[int]) -> None:
@@ -283,9 +298,10 @@ CASE = Case(
     name="registers",
     claim="registers are linearisable, through failing commits and killed processes",
     run=run,
-    engines=LOCAL,
+    engines=ENGINES,
     quick=2,
     long=400,
+    unable=unable,
 )
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 from holdfast import HistoryPolicy, Operation
-from proof.modelled.model import SECOND, order
+from proof.modelled.model import SECOND, Place, order
 from proof.modelled.world import Held, World, same
 from proof.stores import sound
 
@@ -26,12 +26,14 @@ def sweep(world: World) -> None:
     clock, now = world.clock.now_ns(), world.now
     gone = [p for p in world.model.versions if (v := world.model.stored(p)) and v.expires]
     dues = {p: v.expires for p in gone if (v := world.model.stored(p)) and v.expires <= clock}
-    gone = sorted(dues, key=lambda p: (dues[p], order(p)))
-    same(world.state.sweep(), len(gone))
-    if gone:
+    same(world.state.sweep(), len(dues))
+    by_partition: dict[int, list[Place]] = {}
+    for place in sorted(dues, key=lambda p: (world.partition(p), dues[p], order(p))):
+        by_partition.setdefault(world.partition(place), []).append(place)
+    for places in by_partition.values():
         world.model.commit(now)
-    for place in gone:
-        world.model.remove(place, now, Operation.EXPIRE)
+        for place in places:
+            world.model.remove(place, now, Operation.EXPIRE)
 
 
 def reopen(world: World) -> None:

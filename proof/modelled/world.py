@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,10 +12,13 @@ from typing import Any
 
 from holdfast import ConflictError, HorizonError, StateManager, StateScope
 from holdfast.clock import from_ns
+from holdfast.config import parse_url
+from holdfast.engines.registry import open_engine
+from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.testing import FakeClock
 from proof.case import Refuted
 from proof.modelled.model import SCOPES, Model, Place, Version, order
-from proof.stores import open_store, sound
+from proof.stores import QUICK, sound, url_of
 
 
 def same(actual: object, expected: object) -> None:
@@ -71,7 +75,7 @@ class World:
         txs, held: Open transactions and snapshots.
     """
 
-    def __init__(self, engine: str, directory: Path) -> None:
+    def __init__(self, engine: str, directory: Path, partitions: int) -> None:
         self.engine = engine
         self.directory = directory
         self.clock = FakeClock()
@@ -80,11 +84,21 @@ class World:
         self.txs: list[Tx] = []
         self.held: list[Held] = []
         self.copies = 0
-        self.state = self.open()
+        self.state = self.open(partitions=partitions)
 
-    def open(self) -> StateManager:
-        """Open the store."""
-        return open_store(self.engine, self.directory, clock=self.clock, sweep_every=0)
+    def open(self, partitions: int | None = None) -> StateManager:
+        """Open the store, on the model's clock also where the engine has one of its own."""
+        engine = open_engine(parse_url(url_of(self.engine, self.directory)), clock=self.clock)
+        engine.traits = dataclasses.replace(engine.traits, clocked=False)
+        options = StoreSettings(
+            sweep_every=0, partitions=partitions, use_compression=engine.traits.compress
+        )
+        return StateManager(Kernel(engine, options, self.clock), policies=QUICK)
+
+    def partition(self, place: Place) -> int:
+        """Return the partition of a place: a commit's changes come in the order of partitions."""
+        state = self.state
+        return state._kernel.partitions.of(state._address.owner(place[0]))
 
     def end(self) -> None:
         """Check everything, present and past."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from holdfast.engines.base import Body, Durability
 from holdfast.engines.postgres import failure
-from holdfast.engines.postgres.calls import Calls, AttemptError
+from holdfast.engines.postgres.calls import AttemptError, Calls
 from holdfast.engines.postgres.deadline import Budget
 from holdfast.engines.postgres.failure import Flavour
 from holdfast.engines.postgres.library import psycopg

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.engines.postgres.calls import Calls, AttemptError
+from holdfast.engines.postgres.calls import AttemptError, Calls
 from holdfast.engines.postgres.deadline import Budget
 from holdfast.engines.postgres.failure import Flavour
 from holdfast.engines.postgres.library import psycopg, sql
