@@ -14,7 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
 
-from holdfast.engines.base import Batch, Body, ClockedView, Durability, Engine, SequencedView, View
+from holdfast.engines.base import (
+    Batch,
+    Body,
+    ClockedView,
+    Durability,
+    Engine,
+    SequencedView,
+    View,
+)
 from holdfast.errors import (
     CorruptionError,
     DiskFullError,
@@ -258,6 +266,12 @@ class _FaultyView:
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         self._owner._read_point("get")
         return self._view.get_many(keys)
+
+    def now_ns(self) -> int:
+        return cast(ClockedView, self._view).now_ns()
+
+    def sequence(self) -> int:
+        return cast(SequencedView, self._view).sequence()
 
     def scan(
         self,
