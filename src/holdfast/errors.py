@@ -22,6 +22,7 @@
     └── EngineError                storage failed
         ├── OutcomeUnknownError    .commit_id: the commit may or may not have happened
         ├── PoisonedError          reopen the store first
+        ├── FencedError            a later epoch of this writer has begun
         ├── CorruptionError        .where: what is stored is not what was written
         ├── BusyError              another process holds what this call needs
         ├── DiskFullError
@@ -255,6 +256,13 @@ class PoisonedError(EngineError):
 
     code = "poisoned"
     default_hint = "close the store and open it again"
+
+
+class FencedError(EngineError):
+    """The store no longer takes writes of this handle: a later epoch of its writer has begun."""
+
+    code = "fenced"
+    default_hint = "nothing was written; open the store again"
 
 
 class CorruptionError(EngineError):

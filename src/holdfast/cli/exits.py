@@ -95,6 +95,7 @@ EXITS: Final[dict[str, int]] = {
     "outcome_unknown": UNKNOWN,
     "poisoned": UNKNOWN,
     "engine": ENGINE,
+    "fenced": ENGINE,
     "unsupported_platform": ENGINE,
     "forked": ENGINE,
 }
@@ -118,6 +119,7 @@ HINTS: Final[dict[str, str]] = {
     "poisoned": "run the command again",
     "corruption": "holdfast verify shows the extent, "
     "holdfast repair SOURCE --into TARGET salvages what is sound",
+    "fenced": "run the command again",
     "forked": "run the command again",
 }
 
