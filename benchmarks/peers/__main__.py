@@ -6,6 +6,7 @@ import argparse
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -87,6 +88,7 @@ def measure(asked: argparse.Namespace, console: Console) -> tuple[list[Line], di
             console.print(f"left out: {each.name}, for there is no {', '.join(modules)}")
     present = [each for each, modules in missing.items() if not modules]
     lines: list[Line] = []
+    warnings.filterwarnings("ignore", module="key_value|platformdirs")
     with (
         tempfile.TemporaryDirectory(dir=asked.dir, prefix="holdfast-peers-") as directory,
         running(Path(directory)) as server,

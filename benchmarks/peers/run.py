@@ -17,7 +17,7 @@ from benchmarks.peers.peer import NotOfferedError, Peer, Room
 from benchmarks.peers.server import Server
 from benchmarks.peers.waiting import call
 
-_LIMIT = 300  # seconds; a contender that hangs is an error of its own, not of the run
+_LIMIT = 60  # seconds; a contender that hangs is an error of its own, not of the run
 
 
 @dataclass(slots=True)
