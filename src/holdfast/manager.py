@@ -375,9 +375,12 @@ class StateManager(StateReader):
                 try:
                     self._kernel.commit(intent)
                 except StateError as error:
+                    if isinstance(error, ConflictError):
+                        # Before the value is read again: waiting between that and the commit
+                        # would make the next conflict certain.
+                        time.sleep(backoff(conflicts))
+                        conflicts += 1
                     intent = steps.throw(error)
-                    time.sleep(backoff(conflicts))
-                    conflicts += 1
                 else:
                     intent = next(steps)
         except StopIteration as stop:
