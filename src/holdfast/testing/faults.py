@@ -267,12 +267,6 @@ class _FaultyView:
         self._owner._read_point("get")
         return self._view.get_many(keys)
 
-    def now_ns(self) -> int:
-        return cast(ClockedView, self._view).now_ns()
-
-    def sequence(self) -> int:
-        return cast(SequencedView, self._view).sequence()
-
     def scan(
         self,
         start: bytes,
