@@ -93,10 +93,11 @@ class Writer:
                 raise self._calls.failed(talk, error, "committing") from None
             talk.link.close()
             raise self._unknown(talk, error, "commit") from None
-        if failure.UNREPLICATED & set(talk.link.warnings):
+        if talk.link.warnings:
+            # Postgres has one thing to warn of here: that it was made to stop waiting for a
+            # synchronous standby. The commit is done there, and a failover may lose it.
             raise OutcomeUnknownError(
-                f"commit at {place}: it was done there, and perhaps not on the standby that it "
-                "should have waited for"
+                f"commit at {place}, with a warning: {'; '.join(talk.link.warnings)}"
             )
         if said != COMMIT.decode():
             raise AttemptError(
