@@ -71,7 +71,7 @@ class Statements:
         )
         self._begins = {
             synced: (
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
+                "BEGIN ISOLATION LEVEL READ COMMITTED; "
                 f"SET LOCAL synchronous_commit = {'on' if synced else 'off'}; {limits}"
             ).encode()
             for synced in (False, True)
