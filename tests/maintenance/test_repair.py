@@ -104,6 +104,7 @@ def test_old_value_never_comes_back_silently(
         assert [c.value for c in new.history("workflow:w", "step")][1:] == [3, 2, 1, 0]
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_broken_journal(full: StateManager, damage: Damage, tmp_path: Path) -> None:
     """With a damaged header, values stay, the intact end of the journal stays, and it is sound."""
     expected = fill(full)

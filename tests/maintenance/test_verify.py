@@ -123,6 +123,7 @@ def test_delta_run(full: StateManager, damage: Damage) -> None:
     assert full.get("session:s", "turns") == versions[-1].value
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_edited_header(full: StateManager, damage: Damage) -> None:
     """An edit of the past breaks the chain where it was made."""
     key = layout.journal_key(0, 10)
@@ -133,6 +134,7 @@ def test_edited_header(full: StateManager, damage: Damage) -> None:
     assert ("chain-broken", "journal/11") in {(p.code, p.where) for p in problems}
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_missing_header(full: StateManager, damage: Damage) -> None:
     """A header that is gone is a gap; the last one gone shows against the head."""
     damage(full, layout.journal_key(0, 10), None)
@@ -141,6 +143,7 @@ def test_missing_header(full: StateManager, damage: Damage) -> None:
     assert "head-differs" in codes(full)
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_last_header_replaced(full: StateManager, damage: Damage) -> None:
     """An edit of the last header shows against the hash in the head."""
     full.set("agent:x", "k", 1, actor="tester")
