@@ -68,7 +68,7 @@ $(VENV)/.installed: $(VENV)/.python pyproject.toml
 	@$(PIP) install --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.python pyproject.toml
+$(VENV)/.installed-dev: $(VENV)/.python pyproject.toml examples/holdfast-lmdb/pyproject.toml
 	@echo "installing holdfast with its development tools"
-	@$(PIP) install --editable '.[dev]'
+	@$(PIP) install --editable '.[dev]' --editable examples/holdfast-lmdb
 	@touch $(VENV)/.installed $@
