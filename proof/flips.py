@@ -214,6 +214,6 @@ CASE = Case(
     run=attempt,
     engines=("sqlite", "rocksdb"),
     quick=20,
-    in_tests=6,
+    in_tests=4,
     long=1000,
 )

@@ -132,7 +132,7 @@ CASE = Case(
     run=attempt,
     engines=("sqlite", "rocksdb", "postgres"),
     quick=10,
-    in_tests=3,
+    in_tests=1,
     long=1000,
     unable=places.unable,
 )

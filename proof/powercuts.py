@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,7 +82,19 @@ def _mounted(device: Path, folder: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _command("umount", folder)
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """Unmount; a loop device lets go of its file, and a reader of its folder, a moment late."""
+    for tried in range(500):
+        try:
+            _command("umount", folder)
+            return
+        except subprocess.CalledProcessError:
+            if tried == 499:
+                raise
+            threading.Event().wait(0.02)
 
 
 @contextmanager
@@ -109,7 +122,7 @@ def _disk(directory: Path) -> Iterator[tuple[Path, socket.socket, Path]]:
         with _mounted(fuse / "disk", folder):
             yield folder, ours, log
     finally:
-        _command("umount", fuse)
+        _unmount(fuse)
         server.wait(30)
         ours.close()
 

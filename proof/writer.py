@@ -17,6 +17,7 @@ from holdfast import (
     HistoryPolicy,
     HorizonError,
     OutcomeUnknownError,
+    ReadOnlyError,
     SetOperation,
     StateManager,
 )
@@ -69,7 +70,7 @@ class Writer:
             self._past.clear()
             self._say("passed", self._thread)
             return "done"
-        except EngineError as error:
+        except (EngineError, ReadOnlyError) as error:
             self._now.clear()
             self._past.clear()
             self._say("failed", self._thread, type(error).__name__, str(error)[:300])
