@@ -129,7 +129,7 @@ class _Run:
         self._gils = [Resource(1) for _ in range(fleet.processes)]
         self._pools = [Resource(fleet.connections) for _ in range(fleet.processes)]
         self._locks = [Resource(1) for _ in fleet.shares]
-        self._log = Device(costs.flush * fleet.slowed, costs.bandwidth)
+        self._log = Device(costs.flush, costs.bandwidth)
         self._queues: dict[tuple[int, int], deque[float]] = {}
         self._leading: set[tuple[int, int]] = set()
         self._latencies: list[float] = []
