@@ -59,6 +59,7 @@ class PostgresServer:
         self._settings = settings or {}
         self._sockets: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._guardian: subprocess.Popen[bytes] | None = None
         self._bin = _binaries()
         self._pause = threading.Event()  # never set
         self.port = _free_port()
@@ -99,6 +100,14 @@ class PostgresServer:
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self._process = self._launch("postgres", "-D", str(self.data), *flags, stderr=log)
+        # If this process is killed, its end of the pipe closes, and the server goes too.
+        self._guardian = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _ || kill -QUIT "$0"', str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         while not self._answers():
             if self._process.poll() is not None:
                 self._forget()
@@ -226,6 +235,9 @@ class PostgresServer:
 
     def _forget(self) -> None:
         self._process = None
+        if self._guardian is not None:
+            self._guardian.communicate(b"ended\n")
+            self._guardian = None
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None

@@ -519,7 +519,7 @@ def test_serialisation_failures_without_end(
 
 def test_a_lock_that_is_not_given(url: str) -> None:
     """Waiting for a partition ends with `BusyError`, and the body has not run."""
-    holder, waiter = opened(url), opened(url + "&timeout=0.5")
+    holder, waiter = opened(url), opened(url + "&timeout=4")
     entered, leave = threading.Event(), threading.Event()
 
     def hold(view: View) -> Batch:

@@ -24,7 +24,7 @@ from proof.servers import PostgresServer
 from tests.servers import own_server, schema_for
 
 ONE = Batch(puts=[(b"a", b"1")])
-SHORT = 1.5  # seconds of `timeout`, where the server is silent
+SHORT = 3.0  # seconds of `timeout`, where the server is silent
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,10 @@ class Statements:
     Args:
         schema: Name of the Postgres schema.
         timeout: Seconds that a call may wait for the server.
+        relaxed: The server can commit without waiting for its disk.
     """
 
-    def __init__(self, schema: str, timeout: float) -> None:
+    def __init__(self, schema: str, timeout: float, *, relaxed: bool = True) -> None:
         self._names = _names(schema)
         # psycopg reads a text that has arguments for placeholders, a name in it as well
         self._doubled = _names(schema.replace("%", "%%"))
@@ -69,13 +70,12 @@ class Statements:
             f"SET LOCAL lock_timeout = {int(timeout * 900)}; "
             f"SET LOCAL idle_in_transaction_session_timeout = {int(timeout * 2000)}; "
         )
-        self._begins = {
-            synced: (
-                "BEGIN ISOLATION LEVEL READ COMMITTED; "
-                f"SET LOCAL synchronous_commit = {'on' if synced else 'off'}; {limits}"
-            ).encode()
-            for synced in (False, True)
-        }
+        self._begins = {}
+        for synced in (False, True):
+            wait = (
+                f"SET LOCAL synchronous_commit = {'on' if synced else 'off'}; " if relaxed else ""
+            )
+            self._begins[synced] = f"BEGIN ISOLATION LEVEL READ COMMITTED; {wait}{limits}".encode()
         self.flush = (
             self._begins[True]
             + make(
