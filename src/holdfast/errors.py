@@ -25,6 +25,8 @@
         ├── CorruptionError        .where: what is stored is not what was written
         ├── BusyError              another process holds what this call needs
         ├── DiskFullError
+        ├── DegradedError          the primary is away, and the spill cannot answer this
+        ├── FencedError            another epoch of this writer has taken over
         ├── NotAStoreError
         ├── FormatVersionError
         ├── UnsupportedPlatformError
@@ -282,6 +284,21 @@ class DiskFullError(EngineError):
     code = "disk_full"
     retryable = True
     default_hint = "free disk space, then retry"
+
+
+class DegradedError(EngineError):
+    """The primary is away, and what was asked needs what only the primary knows."""
+
+    code = "degraded"
+    retryable = True
+    default_hint = "retry when health() says that the primary is back"
+
+
+class FencedError(EngineError):
+    """A later epoch of the same writer has taken over: this write came late and did nothing."""
+
+    code = "fenced"
+    default_hint = "write through the store that is open now"
 
 
 class NotAStoreError(EngineError):

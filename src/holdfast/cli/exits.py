@@ -89,6 +89,8 @@ EXITS: Final[dict[str, int]] = {
     "problems_found": PROBLEMS,
     "busy": TRY_AGAIN,
     "disk_full": TRY_AGAIN,
+    "degraded": TRY_AGAIN,
+    "fenced": ENGINE,
     "corruption": DAMAGED,
     "not_a_store": NOT_A_STORE,
     "format_version": NOT_A_STORE,

@@ -13,7 +13,7 @@ from typing import cast
 
 from holdfast.clock import Clock
 from holdfast.engines.base import Batch, ClockedView, Durability, Engine, View
-from holdfast.errors import DiskFullError, OutcomeUnknownError, StateError
+from holdfast.errors import DiskFullError, FencedError, OutcomeUnknownError, StateError
 from holdfast.store.group import GroupBuilder, Outcome
 from holdfast.store.intent import Intent
 from holdfast.store.payload import Payloads
@@ -49,6 +49,7 @@ class Committer:
         self._committed = committed
         self.after_fork()
         self.degraded: str | None = None
+        self.fence: tuple[bytes, bytes] | None = None  # row that must hold, and its value
 
     def after_fork(self) -> None:
         """Take a fresh prefix for commit ids: the parent goes on with the old one."""
@@ -92,6 +93,8 @@ class Committer:
 
         def body(view: View) -> Batch:
             nonlocal outcomes, places, expiring
+            if self.fence is not None and view.get(self.fence[0]) != self.fence[1]:
+                raise FencedError("another epoch of this writer has taken over")
             now = cast(ClockedView, view).now_ns() if self._clocked else self._now()
             builder = GroupBuilder(view, now, self._payloads, self._chain_key)
             batch, outcomes = builder.decide(group)
