@@ -12,15 +12,22 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 from holdfast.clock import Clock
-from holdfast.engines.base import Engine
-from holdfast.errors import ClosedError, DegradedError, EngineError, ForkedError, StateError
+from holdfast.engines.base import Body, Durability, Engine
+from holdfast.errors import (
+    ClosedError,
+    DegradedError,
+    EngineError,
+    ForkedError,
+    OutcomeUnknownError,
+    StateError,
+)
 from holdfast.failover import breaker as breaking
 from holdfast.failover.breaker import Breaker, State, says_away
 from holdfast.failover.degraded import (
@@ -151,6 +158,8 @@ class FailoverKernel(Kernel):
         self.info = StoreInfo(STORE_FORMAT, spill.identity.lineage, 0)
         if primary is not None and spill.outage is None:
             self.switch(primary)
+            with suppress(StateError):  # the watched engine has told the breaker
+                self.look(primary)
             return
         self._knowledge.resume()
         self._gate.open()
@@ -187,6 +196,18 @@ class FailoverKernel(Kernel):
             if self.closed or side is self._side:
                 raise
         return verb(self._side)
+
+    def refusing(self, what: str, verb: Callable[[Any], T]) -> T:
+        """Do what only the primary can do; where it goes away over it, say so."""
+        side = self._side
+        try:
+            return verb(side)
+        except OutcomeUnknownError:
+            raise
+        except EngineError as error:
+            if side is self._side or isinstance(error, DegradedError):
+                raise
+            raise refusal(what) from error
 
     def failed(self, engine: WatchedEngine, error: EngineError) -> None:
         """Hear of a failure of the primary's engine, and go to the spill if it is enough."""
@@ -299,7 +320,9 @@ class FailoverKernel(Kernel):
         """Return the revision of a commit, or None if it did not happen."""
         primary, outage = self.primary, self.spill.outage
         if primary is not None:
-            return primary.find_commit(commit_id, since)
+            return self.refusing(
+                "finding a commit", lambda _: primary.find_commit(commit_id, since)
+            )
         found = None
         if outage is not None:
             found = self.spill.kernel.find_commit(commit_id, outage.start)
@@ -312,7 +335,7 @@ class FailoverKernel(Kernel):
         primary = self.primary
         if primary is None:
             raise refusal("the sweep")
-        return primary.sweep()
+        return self.refusing("the sweep", lambda _: primary.sweep())
 
     def add_dictionary(self, dictionary: bytes) -> None:
         """Give the primary a compression dictionary."""
@@ -346,8 +369,19 @@ class _SwitchedEngine:
     def __init__(self, kernel: FailoverKernel) -> None:
         self._kernel = kernel
 
-    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
-        return self._kernel.call(lambda side: side.engine.get_many(keys))
+    def get(self, key: bytes) -> bytes | None:
+        raw: bytes | None = self._kernel.call(lambda side: side.engine.get(key))
+        return raw
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        found: list[bytes | None] = self._kernel.call(lambda side: side.engine.get_many(keys))
+        return found
+
+    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
+        def change(side: Any) -> None:
+            side.engine.write(durability, body, partitions)
+
+        self._kernel.refusing("this change of the store", change)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._kernel._side.engine, name)

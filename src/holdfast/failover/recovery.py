@@ -163,7 +163,8 @@ class Recovery:
                 with suppress(StateError):  # the watched engine has told the breaker
                     kernel.look(primary)
             elif not due_in(kernel.breaker, kernel.clock.now_ns()):
-                self.probe()
+                with suppress(ClosedError):
+                    self.probe()
 
     def probe(self) -> bool:
         """Try the primary, and switch to it if it is there; return whether it is in use."""

@@ -17,7 +17,7 @@ from holdfast.errors import ConflictError, CorruptionError, EngineError, StateEr
 from holdfast.failover import rows
 from holdfast.failover.meanwhile import Meanwhile
 from holdfast.failover.rows import Note
-from holdfast.failover.settle import Change, Policy, Settled, refused, settle
+from holdfast.failover.settle import Change, Policy, Settled, refused, settle, yielded
 from holdfast.failover.spill import Spill
 from holdfast.keys import after
 from holdfast.store import intent as wanted
@@ -270,9 +270,13 @@ class Replay:
             self._settle(pending, change, current[change.place], bool(actual))
             for change in pending.changes
         ]
-        self._record(pending, settled)
         if any(s.op is None for s in settled) and not pending.note.loose:
-            settled = []  # a commit is carried over whole or not at all
+            # A commit is carried over whole or not at all: what yields takes the rest along.
+            settled = [
+                yielded(change, current[change.place], pending.made_ns, pending.entry, bool(actual))
+                for change in pending.changes
+            ]
+        self._record(pending, settled)
         ops = [each.op for each in settled if each.op is not None]
         if actual and not ops:
             self._report(pending, actual, None)

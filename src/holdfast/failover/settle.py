@@ -138,6 +138,22 @@ def refused(change: Change, made_ns: int, commit: CommitEntry, error: StateError
     return Settled(None, row, "refused")
 
 
+def yielded(
+    change: Change, theirs: Found | None, made_ns: int, commit: CommitEntry, unproven: bool
+) -> Settled:
+    """Return the record of a change of an atomic commit that yields as a whole."""
+    row = ConflictRow(
+        change.place,
+        stored(change.found),
+        stored(theirs),
+        made_ns,
+        commit.commit_id,
+        unproven,
+        "keep_theirs",
+    )
+    return Settled(None, row, "keep_theirs")
+
+
 def stored(found: Found | None) -> bytes | None:
     """Return a record that needs no store to be read: whole, and not compressed."""
     if found is None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from holdfast.engines.base import Batch, Body, Durability, Engine, View
-from holdfast.errors import EngineError, OutcomeUnknownError
+from holdfast.errors import DegradedError, EngineError, OutcomeUnknownError
 from holdfast.failover.breaker import says_away
 from holdfast.failover.mirror import Mirror
 from holdfast.store import layout
@@ -41,15 +41,21 @@ class WatchedEngine:
         self._given_up = True
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
-        if self._given_up:
-            raise EngineError("the primary was given up", hint="the call goes to the spill")
+    def _watching(self, *, writing: bool = False) -> Iterator[None]:
         try:
+            if self._given_up:
+                raise EngineError("the primary was given up", hint="the call goes to the spill")
             yield
         except EngineError as error:
-            if says_away(error):
+            if not says_away(error):
+                raise
+            if not self._given_up:
                 self._failed(error)
-            raise
+            if writing or not self._given_up:
+                raise  # whether a write may have happened is what its caller has to know
+            raise DegradedError(
+                f"the primary is away ({error.code}), and what was asked needs it"
+            ) from error
 
     def get(self, key: bytes) -> bytes | None:
         """Read one row."""
@@ -84,7 +90,7 @@ class WatchedEngine:
             batch = body(view)
             return batch
 
-        with self._watching():
+        with self._watching(writing=True):
             try:
                 self.inner.write(durability, watched, partitions)
             except OutcomeUnknownError:
@@ -95,7 +101,7 @@ class WatchedEngine:
 
     def flush(self) -> None:
         """Pass on."""
-        with self._watching():
+        with self._watching(writing=True):
             self.inner.flush()
 
     def reclaim(self, budget: int | None = None) -> int:
