@@ -296,8 +296,8 @@ def test_a_write_in_doubt_keeps_its_place(world: World) -> None:
 
 def test_what_the_primary_refuses_is_recorded(world: World) -> None:
     """A commit that the primary can never take does not stop the others, and is reported."""
-    state, others = world.open(tenant="acme"), world.others()
-    others.set(A, "k", 1, commit_id=b"i" * 16)
+    world.others().set(A, "k", 1, commit_id=b"i" * 16)
+    state = world.open(tenant="acme")
     world.cut.set()
     state.set(A, "k", 2, commit_id=b"i" * 16)  # an id that names a commit of another tenant
     state.set(A, "next", 3)

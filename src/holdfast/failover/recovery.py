@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.engines.base import Engine
 from holdfast.errors import ClosedError, StateError
 from holdfast.failover.breaker import due_in
-from holdfast.failover.replay import Replay
+from holdfast.failover.replay import PART, Replay
 from holdfast.failover.watch import WatchedEngine
 from holdfast.store import record
 from holdfast.store.kernel import Kernel
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from holdfast.failover.kernel import FailoverKernel
 
 _log = logging.getLogger("holdfast.failover")
-_FEW = 64  # commits that may be left when the writers are made to wait
-_ROUNDS = 200  # of catching up with writers that go on, before they are made to wait in any case
 
 
 def connect(kernel: FailoverKernel, opener: Callable[[bool], Engine], *, create: bool) -> Kernel:
@@ -125,11 +123,13 @@ class Recovery:
         try:
             replay = Replay(kernel.spill, primary, kernel.failover.on_conflict)
             replay.begin()
-            rounds = 0
-            while replay.step() and not (rounds >= _ROUNDS and kernel.spill.pending() <= _FEW):
-                rounds += 1
+            more = True
+            while more:  # writers go on meanwhile, and are outrun
+                gate.pace(PART // 4)
+                more = replay.step()
                 if self._stopping:
                     raise ClosedError("the store is being closed")
+                more = more and kernel.spill.pending() > PART // 4
             with gate.alone():
                 while replay.step():
                     pass
@@ -143,6 +143,8 @@ class Recovery:
             kernel.probe_failed(code)
             _abandon(primary)
             return False
+        finally:
+            gate.pace(None)
         _log.warning("the primary is back: %d commits were replayed", replay.carried)
         return True
 

@@ -29,7 +29,7 @@ from holdfast.store.past import Found, Moment, find_at
 from holdfast.store.retrying import attempts, exhausted
 from holdfast.store.value import Operation
 
-_GROUP = 200
+PART = 200  #: commits carried over between two looks at the writers
 _CARRIED = (Operation.SET, Operation.DELETE, Operation.TOUCH)
 _CAUSE_BYTES = 255
 
@@ -112,7 +112,7 @@ class Replay:
     def step(self) -> bool:
         """Carry a part over; return whether there is more."""
         page, more = self._spill.commits(self._position)
-        page = page[:_GROUP]
+        page = page[:PART]
         group: list[Pending] = []
         places: set[bytes] = set()
         for revision, header, commit in page:

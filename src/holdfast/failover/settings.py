@@ -45,7 +45,7 @@ class FailoverSettings:
     mirror_queue: int = 10_000
 
     def __post_init__(self) -> None:
-        if not str(self.spill) or "\0" in str(self.spill):
+        if not Path(self.spill).name or "\0" in str(self.spill):
             raise ConfigurationError("failover needs the path of a spill file")
         if not callable(self.on_conflict) and self.on_conflict not in POLICIES:
             raise ConfigurationError(
