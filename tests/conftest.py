@@ -13,6 +13,7 @@ from holdfast import Durability, ScopePolicy, StateManager
 from holdfast.testing import FakeClock
 
 ENGINES = ("memory", "sqlite", "rocksdb")
+STORES = (*ENGINES, "memory/4")  # the last one has four partitions
 
 #: Most tests are about what is stored, not about the disk: `os` saves them the fsyncs.
 QUICK = (ScopePolicy("*", durability=Durability.OS),)
@@ -23,11 +24,13 @@ class Stores:
 
     Attributes:
         engine: The engine's name.
+        partitions: How many each of its stores has.
         directory: Where its stores are.
     """
 
     def __init__(self, engine: str, directory: Path) -> None:
-        self.engine = engine
+        self.engine, _, partitions = engine.partition("/")
+        self.partitions = int(partitions or 1)
         self.directory = directory
         self.broken = False
         self._open: list[StateManager] = []
@@ -45,6 +48,7 @@ class Stores:
     def __call__(self, name: str = "store", **options: Any) -> StateManager:
         """Open a store; the options are those of `holdfast.open`."""
         options.setdefault("policies", QUICK)
+        options.setdefault("partitions", self.partitions)
         state = holdfast.open(self.url(name), **options)
         self._open.append(state)
         if self.persistent:
@@ -74,10 +78,10 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def open_store(engine: str, tmp_path: Path) -> Iterator[Stores]:
-    """Open stores of each engine in turn; they are verified at the end."""
-    stores = Stores(engine, tmp_path)
+@pytest.fixture(params=STORES)
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
+    """Open stores of each engine in turn, and one of several partitions; all are verified."""
+    stores = Stores(str(request.param), tmp_path)
     yield stores
     stores.finish()
 
@@ -94,6 +98,13 @@ def memory_store(tmp_path: Path) -> Iterator[Stores]:
 def state(open_store: Stores) -> StateManager:
     """Open one store of each engine in turn."""
     return open_store()
+
+
+@pytest.fixture
+def one_partition(open_store: Stores) -> None:
+    """Skip where a test names rows of the only partition."""
+    if open_store.partitions > 1:
+        pytest.skip("the test names rows of a store of one partition")
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@
     └── EngineError                storage failed
         ├── OutcomeUnknownError    .commit_id: the commit may or may not have happened
         ├── PoisonedError          reopen the store first
+        ├── FencedError            a later epoch of this writer has begun
         ├── CorruptionError        .where: what is stored is not what was written
         ├── BusyError              another process holds what this call needs
         ├── DiskFullError
         ├── DegradedError          the primary is away, and the spill cannot answer this
-        ├── FencedError            another epoch of this writer has taken over
         ├── NotAStoreError
         ├── FormatVersionError
         ├── UnsupportedPlatformError
@@ -259,6 +259,13 @@ class PoisonedError(EngineError):
     default_hint = "close the store and open it again"
 
 
+class FencedError(EngineError):
+    """The store no longer takes writes of this handle: a later epoch of its writer has begun."""
+
+    code = "fenced"
+    default_hint = "nothing was written; open the store again"
+
+
 class CorruptionError(EngineError):
     """What is stored is not what was written.
 
@@ -292,13 +299,6 @@ class DegradedError(EngineError):
     code = "degraded"
     retryable = True
     default_hint = "retry when health() says that the primary is back"
-
-
-class FencedError(EngineError):
-    """A later epoch of the same writer has taken over: this write came late and did nothing."""
-
-    code = "fenced"
-    default_hint = "write through the store that is open now"
 
 
 class NotAStoreError(EngineError):

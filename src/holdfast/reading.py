@@ -210,9 +210,11 @@ class StateReader:
     def snapshot(self, *, as_of: int | datetime | None = None) -> Iterator[Snapshot]:
         """Show the whole store as of one revision: now, or `as_of`. Reads only, no conflicts."""
         reader = self._kernel.reader
+        if as_of is not None:
+            reader.settle(as_of)
         with self._kernel.engine.read() as view:
             moment = reader.now(view) if as_of is None else reader.moment(view, as_of)
-        with self._kernel.pins.hold(moment.revision):
+        with self._kernel.pins.hold(moment.lowest):
             yield Snapshot(self._kernel, self._address, self._listing, moment)
 
     def history(

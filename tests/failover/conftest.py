@@ -33,8 +33,9 @@ class World:
         plan: Faults of the next engine that is opened.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, partitions: int = 1) -> None:
         self.directory = directory
+        self.settings = StoreSettings(partitions=partitions)
         self.clock = FakeClock()
         self.cut = threading.Event()
         self.engines: list[FaultyEngine] = []
@@ -56,14 +57,19 @@ class World:
         """Open the store with failover."""
         options = {"heartbeat": SELDOM, "probe_every": SELDOM, "probe_most": SELDOM} | options
         failover = FailoverSettings(spill=self.directory / f"{name}.db", **options)
-        kernel = FailoverKernel(self.primary, StoreSettings(), failover, self.clock)
+        kernel = FailoverKernel(self.primary, self.settings, failover, self.clock)
         state = StateManager(kernel, tenant=tenant)
         self._open.append(state)
         return state
 
     def others(self, tenant: str = "") -> StateManager:
         """Open the primary as somebody else, whom our link does not concern."""
-        state = holdfast.open(self.directory / "primary.db", clock=self.clock, tenant=tenant)
+        state = holdfast.open(
+            self.directory / "primary.db",
+            clock=self.clock,
+            tenant=tenant,
+            partitions=self.settings.partitions,
+        )
         self._open.append(state)
         return state
 
@@ -103,9 +109,12 @@ class _Link:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Make a world; everything in it is verified at the end."""
-    made = World(tmp_path)
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Make a world; everything in it is verified at the end.
+
+    Its parameter, where a test gives one, is the number of the primary's partitions.
+    """
+    made = World(tmp_path, getattr(request, "param", 1))
     yield made
     made.cut.clear()
     made.finish()

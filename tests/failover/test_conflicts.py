@@ -12,6 +12,7 @@ from holdfast.store.value import MISSING
 from tests.failover.conftest import World
 
 A = "agent:a"
+pytestmark = pytest.mark.parametrize("world", [1, 3], indirect=True)
 Act = Callable[[StateManager], object]
 
 

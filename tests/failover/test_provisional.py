@@ -9,6 +9,7 @@ from holdfast.errors import InvalidArgumentError
 from tests.failover.conftest import World
 
 A = "agent:a"
+pytestmark = pytest.mark.parametrize("world", [1, 3], indirect=True)
 
 
 def back(world: World, state: StateManager) -> list[Provisional]:

@@ -278,9 +278,9 @@ def test_a_write_in_doubt_keeps_its_place(world: World) -> None:
     late = state._writer.set(A, "k", "late")
     assert late is not None
     kernel.lane._name(late)  # type: ignore[attr-defined]
-    since = kernel.known_head()
     primary = kernel.primary
     assert primary is not None
+    since = kernel.known_head(primary, late)
     primary.lane.submit(late)  # it landed, but its reply is lost
     world.cut.set()
     state.set(A, "k", "early")

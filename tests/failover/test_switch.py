@@ -14,6 +14,7 @@ from holdfast.testing import Fault, FaultPlan
 from tests.failover.conftest import World
 
 A = "agent:a"
+pytestmark = pytest.mark.parametrize("world", [1, 3], indirect=True)
 Until = Callable[[Callable[[], bool]], None]
 
 

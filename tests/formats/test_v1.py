@@ -115,12 +115,12 @@ def test_row_keys() -> None:
     place = layout.place_of(b"acme\0", StateScope.step("w", "s"), "k")
     assert place.hex() == b"acme\0\x04w\0s\0k\0".hex()
     assert layout.owner_of(place) == b"acme\0\x04w\0s\0"
-    assert layout.HEAD == b"\x01\0\0head\0"
-    assert layout.journal_key(258) == b"\x04\0\0\0\0\0\0\0\0\x01\x02"
+    assert layout.head_key(0) == b"\x01\0\0head\0"
+    assert layout.journal_key(0, 258) == b"\x04\0\0\0\0\0\0\0\0\x01\x02"
     assert layout.version_key(place, 1) == b"\x05" + place + b"\0\0\0\0\0\0\0\x01"
-    assert layout.expiry_key(1, place) == b"\x07\0\0\0\0\0\0\0\0\0\x01" + place
-    assert layout.commit_key(b"i" * 16) == b"\x08\0\0" + b"i" * 16
-    assert layout.correlation_key("c", 1) == b"\x06\0\0c\0" + b"\0\0\0\0\0\0\0\x01"
+    assert layout.expiry_key(0, 1, place) == b"\x07\0\0\0\0\0\0\0\0\0\x01" + place
+    assert layout.commit_key(0, b"i" * 16) == b"\x08\0\0" + b"i" * 16
+    assert layout.correlation_key(0, "c", 1) == b"\x06\0\0c\0" + b"\0\0\0\0\0\0\0\x01"
 
 
 # --- what is not this format ----------------------------------------------------------------

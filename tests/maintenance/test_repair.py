@@ -104,10 +104,11 @@ def test_old_value_never_comes_back_silently(
         assert [c.value for c in new.history("workflow:w", "step")][1:] == [3, 2, 1, 0]
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_broken_journal(full: StateManager, damage: Damage, tmp_path: Path) -> None:
     """With a damaged header, values stay, the intact end of the journal stays, and it is sound."""
     expected = fill(full)
-    damage(full, layout.journal_key(20), b"rubbish")
+    damage(full, layout.journal_key(0, 20), b"rubbish")
     report = full.repair(tmp_path / "new.db")
     assert "header-damaged" in {p.code for p in report.lost}
     with holdfast.open(tmp_path / "new.db") as new:
@@ -123,8 +124,8 @@ def test_journal_end_gone(full: StateManager, damage: Damage, tmp_path: Path) ->
     """Without the last header nothing of the journal is trusted, and no revision is used twice."""
     expected = fill(full)
     last = full.revision
-    damage(full, layout.journal_key(last), None)
-    damage(full, layout.HEAD, None)
+    damage(full, layout.journal_key(0, last), None)
+    damage(full, layout.head_key(0), None)
     damage(full, layout.STORE, b"rubbish")
     report = full.repair(tmp_path / "new.db")
     assert "identity" in {p.code for p in report.lost}

@@ -123,9 +123,10 @@ def test_delta_run(full: StateManager, damage: Damage) -> None:
     assert full.get("session:s", "turns") == versions[-1].value
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_edited_header(full: StateManager, damage: Damage) -> None:
     """An edit of the past breaks the chain where it was made."""
-    key = layout.journal_key(10)
+    key = layout.journal_key(0, 10)
     row = full._kernel.engine.get(key)
     assert row is not None
     damage(full, key, row.replace(b"tester", b"hacker"))
@@ -133,18 +134,20 @@ def test_edited_header(full: StateManager, damage: Damage) -> None:
     assert ("chain-broken", "journal/11") in {(p.code, p.where) for p in problems}
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_missing_header(full: StateManager, damage: Damage) -> None:
     """A header that is gone is a gap; the last one gone shows against the head."""
-    damage(full, layout.journal_key(10), None)
+    damage(full, layout.journal_key(0, 10), None)
     assert "journal-gap" in codes(full)
-    damage(full, layout.journal_key(full.revision), None)
+    damage(full, layout.journal_key(0, full.revision), None)
     assert "head-differs" in codes(full)
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_last_header_replaced(full: StateManager, damage: Damage) -> None:
     """An edit of the last header shows against the hash in the head."""
     full.set("agent:x", "k", 1, actor="tester")
-    key = layout.journal_key(full.revision)
+    key = layout.journal_key(0, full.revision)
     row = full._kernel.engine.get(key)
     assert row is not None
     damage(full, key, row.replace(b"tester", b"hacker"))
@@ -172,9 +175,9 @@ def test_missing_index_row(full: StateManager, damage: Damage, space: bytes, cod
     ("key", "code"),
     [
         (layout.SCOPES + b"\0\x02ghost\0", "empty-scope"),
-        (layout.expiry_key(5, b"\0\x02a1\0k1\0"), "stale-expiry"),
-        (layout.commit_key(b"x" * 16), "stale-commit-id"),
-        (layout.correlation_key("ghost", 1 << 40), "stale-correlation"),
+        (layout.expiry_key(0, 5, b"\0\x02a1\0k1\0"), "stale-expiry"),
+        (layout.commit_key(0, b"x" * 16), "stale-commit-id"),
+        (layout.correlation_key(0, "ghost", 1 << 40), "stale-correlation"),
     ],
 )
 def test_stray_index_row(full: StateManager, damage: Damage, key: bytes, code: str) -> None:
@@ -185,12 +188,12 @@ def test_stray_index_row(full: StateManager, damage: Damage, key: bytes, code: s
 
 def test_head(full: StateManager, damage: Damage) -> None:
     """A head that says something else than the journal and the records is noticed."""
-    head = parse_head(full._kernel.engine.get(layout.HEAD))
-    damage(full, layout.HEAD, pack_head(head._replace(records=head.records + 1)))
+    head = parse_head(full._kernel.engine.get(layout.head_key(0)))
+    damage(full, layout.head_key(0), pack_head(head._replace(records=head.records + 1)))
     assert codes(full) == {"count"}
-    damage(full, layout.HEAD, pack_head(head._replace(digest=head.digest ^ 1)))
+    damage(full, layout.head_key(0), pack_head(head._replace(digest=head.digest ^ 1)))
     assert codes(full) == {"digest"}
-    damage(full, layout.HEAD, pack_head(head._replace(revision=head.revision + 1)))
+    damage(full, layout.head_key(0), pack_head(head._replace(revision=head.revision + 1)))
     assert "head-differs" in codes(full)
 
 
@@ -203,15 +206,15 @@ def test_keyed_chain(open_store: Stores, damage: Damage) -> None:
     for at in range(3):
         state.set("agent:a", "k", at, actor="tester")
     assert state.verify() == []
-    key = layout.journal_key(3)
+    key = layout.journal_key(0, 3)
     row = state._kernel.engine.get(key)
     assert row is not None
     forged = row.replace(b"tester", b"hacker")
     damage(state, key, forged)
-    head = parse_head(state._kernel.engine.get(layout.HEAD))
+    head = parse_head(state._kernel.engine.get(layout.head_key(0)))
     from holdfast.store.journal import chain_hash
 
-    damage(state, layout.HEAD, pack_head(head._replace(hash=chain_hash(forged))))
+    damage(state, layout.head_key(0), pack_head(head._replace(hash=chain_hash(forged))))
     assert "chain-broken" in codes(state)
 
 

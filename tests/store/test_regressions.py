@@ -54,6 +54,7 @@ def test_a_scopes_horizon_never_goes_back(state: StateManager) -> None:
     assert state.get(A, "trusted") == 4
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_the_journals_horizon_never_goes_back(state: StateManager) -> None:
     """A trim of the journal that another compaction has overtaken changes nothing."""
     for at in range(5):
@@ -151,6 +152,7 @@ class Stubborn(int):
         raise LookupError
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_a_value_that_raises_fails_its_own_write_only(state: StateManager) -> None:
     """What a value raises when it is computed in the lane reaches its own caller, nobody else."""
     lane = state._kernel.lane
@@ -270,6 +272,7 @@ def test_a_repair_beside_a_writer_is_of_one_moment(open_store: Stores, tmp_path:
         assert len(list(repaired.history(A, "k0"))) == 5
 
 
+@pytest.mark.usefixtures("one_partition")
 def test_what_is_appended_is_taken_at_the_call(open_store: Stores) -> None:
     """A caller may change its object while the write waits: what it was at the call is stored."""
     state = open_store()
@@ -332,8 +335,8 @@ def test_verify_notices_rows_that_no_commit_made(open_store: Stores) -> None:
     forged = record.build(place, record.VALUE, 1, 2, 0, 2, 1, 2, 1, 1, 1, b"\x63")
     rows = [
         (layout.version_key(place, 2), forged),
-        (layout.commit_key(b"z" * 16), (2).to_bytes(8)),
-        (layout.correlation_key("forged", 2), b""),
+        (layout.commit_key(0, b"z" * 16), (2).to_bytes(8)),
+        (layout.correlation_key(0, "forged", 2), b""),
     ]
     assert state.verify() == []
     state._kernel.engine.write(Durability.OS, lambda _: Batch(puts=rows))

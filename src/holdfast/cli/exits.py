@@ -90,13 +90,13 @@ EXITS: Final[dict[str, int]] = {
     "busy": TRY_AGAIN,
     "disk_full": TRY_AGAIN,
     "degraded": TRY_AGAIN,
-    "fenced": ENGINE,
     "corruption": DAMAGED,
     "not_a_store": NOT_A_STORE,
     "format_version": NOT_A_STORE,
     "outcome_unknown": UNKNOWN,
     "poisoned": UNKNOWN,
     "engine": ENGINE,
+    "fenced": ENGINE,
     "unsupported_platform": ENGINE,
     "forked": ENGINE,
 }
@@ -120,6 +120,7 @@ HINTS: Final[dict[str, str]] = {
     "poisoned": "run the command again",
     "corruption": "holdfast verify shows the extent, "
     "holdfast repair SOURCE --into TARGET salvages what is sound",
+    "fenced": "run the command again",
     "forked": "run the command again",
 }
 

@@ -12,12 +12,14 @@ from holdfast.clock import Clock
 from holdfast.engines.base import Body, Durability, Engine, View
 from holdfast.errors import DegradedError
 from holdfast.failover.knowledge import Knowledge, Known, inside, unknown
+from holdfast.failover.mirror import head_of
 from holdfast.failover.rows import INSIDE, shown, unshown
 from holdfast.store import layout
 from holdfast.store.codec import decode
 from holdfast.store.ephemeral import Ephemeral
 from holdfast.store.intent import Prepared
 from holdfast.store.journal import pack_head, parse_head
+from holdfast.store.partitions import Partitions
 from holdfast.store.past import Found, Moment
 from holdfast.store.payload import Payloads
 from holdfast.store.pins import Pins
@@ -125,8 +127,8 @@ class _DegradedView:
         self._knowledge = knowledge
 
     def get(self, key: bytes) -> bytes | None:
-        if key == layout.HEAD:
-            head = parse_head(self._view.get(key))
+        if head_of(key) is not None:
+            head = parse_head(self._view.get(layout.head_key(0)))
             return pack_head(head._replace(revision=inside(head.revision)))
         if key[0] != _DATA:
             if key.startswith(layout.SCOPE_HORIZON):
@@ -198,7 +200,8 @@ class DegradedReader(Reader):
         knowledge: Knowledge,
         own: Reader,
     ) -> None:
-        super().__init__(outer, clock, payloads, Pins(outer, clock), Ephemeral())
+        pins, ephemeral = Pins(outer, clock), Ephemeral()
+        super().__init__(outer, clock, payloads, pins, ephemeral, Partitions(1), can_settle=False)
         self._inner = engine
         self._knowledge = knowledge
         self._own = own
@@ -226,9 +229,9 @@ class DegradedReader(Reader):
             return super().live(place, raw)
         return self._found(place, raw.known)
 
-    def present_ns(self) -> int:
-        """Return the time that expiry is judged by."""
-        return self.clock.now_ns()
+    def settled(self) -> int:
+        """Refuse."""
+        raise refusal("the past")
 
     def _found(self, place: bytes, known: Known | None) -> Found | None:
         if known is None:

@@ -41,14 +41,14 @@ from holdfast.failover.gate import Gate
 from holdfast.failover.knowledge import Knowledge
 from holdfast.failover.lane import FailoverLane
 from holdfast.failover.recovery import Recovery, connect
-from holdfast.failover.rows import KnownHead, shown
+from holdfast.failover.rows import shown
 from holdfast.failover.settings import FailoverSettings
 from holdfast.failover.spill import Spill
 from holdfast.failover.spilling import Spilling
 from holdfast.failover.watch import WatchedEngine
 from holdfast.store import layout
 from holdfast.store.ephemeral import Ephemeral
-from holdfast.store.journal import parse_head
+from holdfast.store.intent import Intent
 from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo, StoreSettings
 from holdfast.store.lane import Lane
 from holdfast.store.past import Found
@@ -137,6 +137,7 @@ class FailoverKernel(Kernel):
             cache=None,
             committer=spill.kernel.committer,
             sweeper=spill.kernel.sweeper,
+            partitions=spill.kernel.partitions,
         )
 
     def _begin(self) -> None:
@@ -179,6 +180,11 @@ class FailoverKernel(Kernel):
         """Say whether the primary is away."""
         return self._side is self._degraded
 
+    def is_away(self) -> bool:
+        """Say the same, once a switch that is being made is made."""
+        with self._mutex:
+            return self.primary is None
+
     def connect(self, *, create: bool = False) -> Kernel:
         """Open the primary's store afresh, under a new epoch."""
         opened = connect(self, self._open_primary, create=create)
@@ -216,22 +222,24 @@ class FailoverKernel(Kernel):
             if primary is None or primary.engine is not engine or self.closed:
                 return
             failover = self.failover
-            self.breaker = breaking.failed(
+            after = breaking.failed(
                 self.breaker,
                 error,
                 self.clock.now_ns(),
                 failover.threshold,
                 failover.probe_every,
             )
-            if self.breaker.state is State.OPEN:
-                self._trip(primary, engine, error)
+            if after.state is State.OPEN:
+                self._trip(primary, engine, after)
+            else:
+                self.breaker = after
 
     def fenced(self, primary: Kernel, error: EngineError) -> None:
         """Hear that another epoch has taken over: this handle is of no use any more."""
         with self._mutex:
             if self.primary is primary and isinstance(primary.engine, WatchedEngine):
-                self._open_breaker(error)
-                self._trip(primary, primary.engine, error)
+                now, wait = self.clock.now_ns(), self.failover.probe_every
+                self._trip(primary, primary.engine, breaking.opened(error.code, now, wait))
 
     def succeeded(self) -> None:
         """Hear that the primary answered."""
@@ -242,12 +250,13 @@ class FailoverKernel(Kernel):
     def _open_breaker(self, error: EngineError) -> None:
         now = self.clock.now_ns()
         self.breaker = breaking.opened(error.code, now, self.failover.probe_every)
-        if self.spill.outage is None and self.primary is None:
+        if self.spill.outage is None:
             self.spill.begin(error.code)
 
-    def _trip(self, primary: Kernel, engine: WatchedEngine, error: EngineError) -> None:
+    def _trip(self, primary: Kernel, engine: WatchedEngine, after: Breaker) -> None:
+        code = after.code or "engine"
         try:
-            self.spill.begin(error.code)
+            self.spill.begin(code)
         except StateError as broken:  # no spill, no failover: callers get the primary's error
             _log.error("the spill cannot take over: %s", broken.code)
             self.breaker = replace(breaking.closed(self.clock.now_ns()), code=broken.code)
@@ -256,8 +265,9 @@ class FailoverKernel(Kernel):
         self._gate.open()
         self._spilling.payloads = primary.payloads
         self.primary, self._side = None, self._degraded
+        self.breaker = after
         engine.give_up()
-        _log.warning("the primary is away (%s): the spill takes over", error.code)
+        _log.warning("the primary is away (%s): the spill takes over", code)
         self._recovery.tripped(primary)
 
     def switch(self, primary: Kernel) -> None:
@@ -280,17 +290,20 @@ class FailoverKernel(Kernel):
         now, most = self.clock.now_ns(), self.failover.probe_most
         self.breaker = breaking.probe_failed(self.breaker, code, now, began, most)
 
-    def known_head(self) -> int:
-        """Return the primary's last revision that was seen."""
-        return self.spill.mirror.head.revision
+    def known_head(self, primary: Kernel, intent: Intent) -> int:
+        """Return a revision that was seen in every partition of the primary that `intent` touches.
+
+        What is committed from now on has a higher one.
+        """
+        reached = self.spill.mirror.reached
+        return min(reached(partition) for partition in primary.partitions.of_intent(intent))
 
     def look(self, primary: Kernel) -> None:
         """Look whether an idle primary is there, and where it stands."""
-        head = parse_head(primary.engine.get(layout.HEAD))
-        mirror = self.spill.mirror
-        moved = head.revision > mirror.head.revision
-        mirror.note_head(KnownHead(head.revision, head.hash))
-        if moved or mirror.waiting():
+        mirror, partitions = self.spill.mirror, primary.partitions.all
+        rows = primary.engine.get_many([layout.head_key(each) for each in partitions])
+        moved = [mirror.note_head(*each) for each in zip(partitions, rows, strict=True)]
+        if any(moved) or mirror.waiting():
             mirror.flush()
         self.succeeded()
 

@@ -24,6 +24,7 @@ from holdfast.failover.spilling import Spilling, demanding
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import Kernel
 from holdfast.store.lane import Lane
+from holdfast.store.lanes import Lanes
 
 if TYPE_CHECKING:
     from holdfast.failover.kernel import FailoverKernel
@@ -63,7 +64,7 @@ class FailoverLane:
                 continue
             if self._settled(intent, primary, since):
                 return
-            before = self._kernel.known_head()
+            before = self._kernel.known_head(primary, intent)
             try:
                 primary.lane.submit(intent)
             except ClosedError:
@@ -83,7 +84,7 @@ class FailoverLane:
         wake = intent.wake
         assert wake is not None
         primary = self._kernel.primary
-        if primary is None or intent.since >= INSIDE:
+        if primary is None or _began_degraded(intent):
             self._hand(intent, wake, _NEVER_TRIED)
             return False
         return self._try(intent, primary, wake, _NEVER_TRIED)
@@ -122,7 +123,7 @@ class FailoverLane:
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _current(self) -> Lane:
+    def _current(self) -> Lane | Lanes:
         primary = self._kernel.primary
         return (self._kernel.spill.kernel if primary is None else primary).lane
 
@@ -136,7 +137,7 @@ class FailoverLane:
 
     def _settled(self, intent: Intent, primary: Kernel, since: int) -> bool:
         """Settle what needs no commit at the primary: a stale start, an attempt that landed."""
-        if intent.since >= INSIDE:
+        if _began_degraded(intent):
             intent.error = ConflictError(
                 "the transaction started while the primary was away", reason="snapshot"
             )
@@ -172,7 +173,7 @@ class FailoverLane:
         return isinstance(error, OutcomeUnknownError) and demanding(intent)
 
     def _try(self, intent: Intent, primary: Kernel, wake: Wake, since: int) -> bool:
-        before = self._kernel.known_head()
+        before = self._kernel.known_head(primary, intent)
         intent.wake = partial(self._woken, intent, primary, wake, before, since)
         try:
             known = primary.lane.submit_waking(intent)
@@ -236,6 +237,11 @@ class FailoverLane:
         self._gate.leave()
         _doubt(intent, since)
         wake()
+
+
+def _began_degraded(intent: Intent) -> bool:
+    """Say whether a transaction's start is a moment of the spill."""
+    return any(start >= INSIDE for start in intent.since)
 
 
 def _tried(since: int) -> int | None:

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable
 from holdfast.engines.base import Batch, Durability, Engine, View
 from holdfast.errors import StateError
 from holdfast.failover import rows
-from holdfast.failover.rows import KnownHead
+from holdfast.failover.rows import Heads, KnownHead
 from holdfast.keys import after
 from holdfast.store import layout, record
 from holdfast.store.journal import parse_head
 
 _PAGE = 500
+_HEAD_NAME = layout.head_key(0)[3:]
 _ABSENT = 0  # as a revision: known not to be there
 
 Portable = Callable[[bytes, bytes], bytes]
@@ -36,7 +37,7 @@ class Mirror:
         queue: The most keys that wait to be added.
 
     Attributes:
-        head: The primary's head as last seen.
+        heads: The primary's heads, by partition, as last seen.
         lost: Code of the error that kept the mirror from being written last, or None.
         portable: Rewrites a record so that it needs nothing of the primary's store to be read.
     """
@@ -48,7 +49,7 @@ class Mirror:
         self._index: OrderedDict[bytes, int] = OrderedDict()
         self._adding: dict[bytes, bytes] = {}
         self._generation = 0
-        self.head = KnownHead()
+        self.heads: Heads = {}
         self.lost: str | None = None
         self.portable: Portable = lambda _, raw: raw
 
@@ -56,7 +57,7 @@ class Mirror:
         """Read what is known."""
         row = self._engine.get(rows.HEAD)
         if row is not None:
-            self.head = rows.unpack_head(row)
+            self.heads = rows.unpack_heads(row)
         start, stop = rows.MIRROR, after(rows.MIRROR)
         while True:
             with self._engine.read() as view:
@@ -114,9 +115,8 @@ class Mirror:
             if key[:1] == layout.DATA:
                 changed[key[1:]] = raw
                 revisions[key[1:]] = record.peek(raw).revision
-            elif key == layout.HEAD:
-                head = parse_head(raw)
-                self.note_head(KnownHead(head.revision, head.hash))
+            elif (partition := head_of(key)) is not None:
+                self.note_head(partition, raw)
         for key in batch.deletes:
             if key[:1] == layout.DATA:
                 changed[key[1:]], revisions[key[1:]] = b"", _ABSENT
@@ -124,11 +124,19 @@ class Mirror:
             with self._lock:
                 self._keep(changed, revisions)
 
-    def note_head(self, head: KnownHead) -> None:
-        """Note a head of the primary that was seen."""
+    def note_head(self, partition: int, raw: bytes | None) -> bool:
+        """Note a head of the primary that was seen; return whether it is a later one."""
+        head = parse_head(raw)
         with self._lock:
-            if head.revision > self.head.revision:
-                self.head = head
+            later = head.revision > self.reached(partition)
+            if later:
+                self.heads = {**self.heads, partition: KnownHead(head.revision, head.hash)}
+        return later
+
+    def reached(self, partition: int) -> int:
+        """Return the last revision of a partition that was seen."""
+        known = self.heads.get(partition)
+        return 0 if known is None else known.revision
 
     def forget(self, places: Iterable[bytes]) -> None:
         """Make keys unknown."""
@@ -146,7 +154,7 @@ class Mirror:
         """Write what waits to be added, and the known head."""
         with self._lock:
             adding, self._adding = self._adding, {}
-            batch = Batch(puts=[(rows.HEAD, rows.pack(self.head))])
+            batch = Batch(puts=[(rows.HEAD, rows.pack(self.heads))])
             for place, raw in adding.items():
                 batch.puts.append((rows.MIRROR + place, self._carried(place, raw)))
             batch.deletes += self._evict(set(adding))
@@ -166,7 +174,7 @@ class Mirror:
             self._adding.pop(place, None)
             self._index[place] = revision
             self._index.move_to_end(place)
-        batch = Batch(puts=[(rows.HEAD, rows.pack(self.head))])
+        batch = Batch(puts=[(rows.HEAD, rows.pack(self.heads))])
         for place, raw in changed.items():
             batch.puts.append((rows.MIRROR + place, self._carried(place, raw)))
         batch.deletes += self._evict(set(changed))
@@ -208,3 +216,10 @@ class Mirror:
 def mirrored(view: View, place: bytes) -> bytes | None:
     """Return the mirrored record, b"" for one known to be absent, None for none."""
     return view.get(rows.MIRROR + place)
+
+
+def head_of(key: bytes) -> int | None:
+    """Return the partition whose head stands under a row key; None for any other row."""
+    if key[:1] == layout.META and key[3:] == _HEAD_NAME:
+        return int.from_bytes(key[1:3])
+    return None

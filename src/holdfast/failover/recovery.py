@@ -172,7 +172,7 @@ class Recovery:
         """Try the primary, and switch to it if it is there; return whether it is in use."""
         kernel = self._kernel
         with self._probing:
-            if kernel.primary is not None:
+            if not kernel.is_away():
                 return True
             if kernel.closed:
                 raise ClosedError("the store is closed")

@@ -95,7 +95,7 @@ class Replay:
                     before.append(commit)
         with self._primary.engine.read() as view:
             self._meanwhile.check(view, self._primary.settings.chain_key)
-            self._meanwhile.look(view)
+            self._meanwhile.look(view, self._primary.partitions.all)
         for commit in before:
             self._advance(commit, self._meanwhile.landed.get(commit.commit_id, 0))
         self._position = outage.done
@@ -162,7 +162,7 @@ class Replay:
         if not group:
             return
         with self._primary.engine.read() as view:
-            self._meanwhile.look(view)
+            self._meanwhile.look(view, self._primary.partitions.all)
         current = self._current([c.place for pending in group for c in pending.changes])
         ready: list[tuple[Pending, Intent]] = []
         for pending in group:
@@ -193,7 +193,7 @@ class Replay:
     def _again(self, pending: Pending) -> Intent:
         for _ in attempts():
             with self._primary.engine.read() as view:
-                self._meanwhile.look(view)
+                self._meanwhile.look(view, self._primary.partitions.all)
             intent = self._intent(pending, self._current([c.place for c in pending.changes]))
             if intent is None:
                 done = Intent([], Durability.SYNC)
@@ -310,9 +310,7 @@ class Replay:
             now[place] = revision = 0 if found is None else found.record.revision
             expected = based[place]
             if expected < 0:  # a write of this outage: ours must stand there, as it was made
-                whole = place not in self._altered and not self._meanwhile.conflicts(
-                    place, revision
-                )
+                whole = place not in self._altered and not self._conflicts(place, revision)
                 holds = whole and revision == self._meanwhile.ours.get(place, 0)
             elif expected == 0 and place in self._meanwhile.ours:  # deleted in this outage
                 holds = revision == 0 and place not in self._altered
@@ -322,11 +320,14 @@ class Replay:
                 actual[place] = revision
         return actual, now
 
+    def _conflicts(self, place: bytes, revision: int) -> bool:
+        return self._meanwhile.conflicts(place, self._primary.partitions.of(place), revision)
+
     def _settle(
         self, pending: Pending, change: Change, found: Found | None, unproven: bool
     ) -> Settled:
         revision = 0 if found is None else found.record.revision
-        if not unproven and not self._meanwhile.conflicts(change.place, revision):
+        if not unproven and not self._conflicts(change.place, revision):
             return Settled(self._op(pending, change, found))
         prepare = self._primary.payloads.prepare
         made = settle(

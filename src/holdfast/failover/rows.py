@@ -9,22 +9,18 @@ from typing import Final
 
 import msgspec
 
-from holdfast.keys import pack_text
 from holdfast.store import layout
 from holdfast.store.value import SPILL_REVISIONS
 
 SPACE: Final = b"\x0e"
 IDENTITY: Final = SPACE + b"\x01"
-HEAD: Final = SPACE + b"\x02"  # the primary's head as last seen
+HEAD: Final = SPACE + b"\x02"  # the primary's heads as last seen
 OUTAGE: Final = SPACE + b"\x03"
 SESSION: Final = SPACE + b"\x04"
 MIRROR: Final = SPACE + b"\x10"  # + place
 NOTE: Final = SPACE + b"\x11"  # + commit id
 CONFLICT: Final = SPACE + b"\x12"  # + spill revision, number
 PROVISIONAL: Final = SPACE + b"\x13"  # + spill revision
-
-#: In the primary: epoch of each writer.
-FENCE: Final = layout.META + layout.PARTITION + pack_text("fence")  # + writer id
 
 #: Inside transactions the spill's revisions count from here: above all of any primary's.
 INSIDE: Final = 1 << 62
@@ -51,7 +47,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class KnownHead(msgspec.Struct, frozen=True):
-    """The last state of the primary that this writer has seen.
+    """The last state of one partition of the primary that this writer has seen.
 
     Attributes:
         revision: The end of a commit group.
@@ -62,6 +58,9 @@ class KnownHead(msgspec.Struct, frozen=True):
     hash: bytes = bytes(32)
 
 
+Heads = dict[int, KnownHead]
+
+
 class Outage(msgspec.Struct, frozen=True):
     """A time without the primary.
 
@@ -69,14 +68,14 @@ class Outage(msgspec.Struct, frozen=True):
         began_ns: When.
         start: The spill's last revision then: what comes behind is to be replayed.
         done: The spill's last revision that is replayed.
-        known: The primary's head as known when it went away.
+        known: The primary's heads, by partition, as known when it went away.
         code: Of the error.
     """
 
     began_ns: int
     start: int
     done: int
-    known: KnownHead
+    known: Heads
     code: str
 
 
@@ -135,7 +134,7 @@ class ProvisionalRow(msgspec.Struct, frozen=True):
 
 pack = msgspec.msgpack.Encoder().encode
 unpack_identity = msgspec.msgpack.Decoder(Identity).decode
-unpack_head = msgspec.msgpack.Decoder(KnownHead).decode
+unpack_heads = msgspec.msgpack.Decoder(Heads).decode
 unpack_outage = msgspec.msgpack.Decoder(Outage).decode
 unpack_session = msgspec.msgpack.Decoder(Session).decode
 unpack_note = msgspec.msgpack.Decoder(Note).decode
@@ -155,4 +154,4 @@ def unshown(revision: int) -> int:
 
 def fence_key(writer: bytes) -> bytes:
     """Return the key of a writer's epoch in the primary."""
-    return FENCE + writer
+    return layout.FENCE + writer

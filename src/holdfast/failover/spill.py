@@ -21,7 +21,7 @@ from holdfast.failover.rows import Identity, Outage, Session
 from holdfast.failover.settings import FailoverSettings
 from holdfast.keys import after
 from holdfast.store import layout
-from holdfast.store.journal import MAX_REVISION, CommitEntry, Header, parse_header
+from holdfast.store.journal import CommitEntry, Header, parse_header
 from holdfast.store.kernel import Kernel, StoreSettings
 
 _HEADERS = 64
@@ -132,7 +132,7 @@ class Spill:
         """Record that the primary is away; what is written from now on is to be replayed."""
         self.mirror.flush(Durability.SYNC)
         start = self.kernel.head_revision()
-        outage = Outage(self.clock.now_ns(), start, start, self.mirror.head, code)
+        outage = Outage(self.clock.now_ns(), start, start, self.mirror.heads, code)
         self._put(rows.OUTAGE, rows.pack(outage), Durability.SYNC)
         self.outage = outage
         return outage
@@ -160,9 +160,8 @@ class Spill:
 
     def commits(self, since: int) -> tuple[list[tuple[int, Header, CommitEntry]], bool]:
         """Return commits of the spill behind a revision, in order, and whether there are more."""
-        key = layout.journal_key
         with self.engine.read() as view:
-            page = view.scan(key(since + 1), key(MAX_REVISION), limit=_HEADERS)
+            page = view.scan(*layout.journal_range(0, since), limit=_HEADERS)
         found = []
         for row in page:
             header = parse_header(*row)

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from holdfast.clock import Clock
-from holdfast.engines.base import Batch, ClockedView, Durability, Engine, View
-from holdfast.errors import DiskFullError, FencedError, OutcomeUnknownError, StateError
+from holdfast.engines.base import Batch, ClockedView, Durability, Engine, SequencedView, View
+from holdfast.errors import DiskFullError, OutcomeUnknownError, StateError
 from holdfast.store.group import GroupBuilder, Outcome
 from holdfast.store.intent import Intent
+from holdfast.store.partitions import Partitions
 from holdfast.store.payload import Payloads
 
 _WEAKEST = Durability.MEMORY
@@ -24,11 +25,16 @@ _WEAKEST = Durability.MEMORY
 class Committer:
     """Turns groups of intents into engine writes.
 
+    Attributes:
+        degraded: Code of the last write's failure; None after one that succeeded.
+        fence: Row key and value that must stand, or every commit is refused; None for no fence.
+
     Args:
         engine: Where to write.
         clock: For commit times.
         payloads: For transforms.
         chain_key: Key of the journal's chain, or None.
+        partitions: The store's partitions.
         committed: Called after each group's commit, before anybody is told, with its places and
             whether something of it will expire.
     """
@@ -38,7 +44,8 @@ class Committer:
         engine: Engine,
         clock: Clock,
         payloads: Payloads,
-        chain_key: bytes | None = None,
+        chain_key: bytes | None,
+        partitions: Partitions,
         committed: Callable[[Sequence[bytes], bool], None] | None = None,
     ) -> None:
         self._engine = engine
@@ -46,10 +53,12 @@ class Committer:
         self._clocked = engine.traits.clocked
         self._payloads = payloads
         self._chain_key = chain_key
+        self._partitions = partitions
+        self._sequenced = partitions.count > 1 and engine.traits.partitioned
         self._committed = committed
+        self.fence: tuple[bytes, bytes] | None = None
         self.after_fork()
         self.degraded: str | None = None
-        self.fence: tuple[bytes, bytes] | None = None  # row that must hold, and its value
 
     def after_fork(self) -> None:
         """Take a fresh prefix for commit ids: the parent goes on with the old one."""
@@ -87,22 +96,31 @@ class Committer:
             if not intent.commit_id:
                 self._id_count += 1
                 intent.commit_id = self._id_prefix + self._id_count.to_bytes(8)
+        among = self._partitions.of_group(group)
         outcomes: list[Outcome] = []
         places: list[bytes] = []
         expiring = False
 
         def body(view: View) -> Batch:
             nonlocal outcomes, places, expiring
-            if self.fence is not None and view.get(self.fence[0]) != self.fence[1]:
-                raise FencedError("another epoch of this writer has taken over")
             now = cast(ClockedView, view).now_ns() if self._clocked else self._now()
-            builder = GroupBuilder(view, now, self._payloads, self._chain_key)
+            sequence = cast(SequencedView, view).sequence() if self._sequenced else None
+            builder = GroupBuilder(
+                view,
+                now,
+                self._payloads,
+                self._chain_key,
+                self._partitions,
+                among,
+                sequence,
+                self.fence,
+            )
             batch, outcomes = builder.decide(group)
             places, expiring = builder.places, builder.expiring
             return batch
 
         try:
-            self._engine.write(durability, body)
+            self._engine.write(durability, body, among)
         except OutcomeUnknownError:
             if self._committed is not None:
                 self._committed(places, expiring)  # it may have happened

@@ -87,11 +87,12 @@ def compact(kernel: Kernel, policies: Sequence[HistoryPolicy]) -> CompactReport:
         versions += _compact_scope(kernel, retention, owner)
     age = retention.journal_age_ns()
     if age is not None:
-        commits = _compact_journal(kernel, kernel.clock.now_ns() - age)
+        before = kernel.clock.now_ns() - age
+        commits = sum(_compact_journal(kernel, p, before) for p in kernel.partitions.all)
     _drop_leases(kernel)
     reclaimed = kernel.engine.reclaim()
     with kernel.engine.read() as view:
-        horizon, _ = journal_horizon(view)
+        horizon = max(journal_horizon(view, p)[0] for p in kernel.partitions.all)
     return CompactReport(versions, commits, reclaimed, horizon)
 
 
@@ -124,6 +125,7 @@ def _compact_scope(kernel: Kernel, retention: Retention, owner: bytes) -> int:
     intent.trims = [(owner, horizon)]
     kernel.commit(intent)
     trimmed = 0
+    among = (kernel.partitions.of(owner),)
     for low in range(0, len(cuts), _PLACES):
         part = cuts[low : low + _PLACES]
 
@@ -139,7 +141,7 @@ def _compact_scope(kernel: Kernel, retention: Retention, owner: bytes) -> int:
                         batch.deletes.append(layout.version_key(one.place, one.live))
             return batch
 
-        kernel.engine.write(Durability.OS, body)
+        kernel.engine.write(Durability.OS, body, among)
         trimmed += sum(c.count + (c.live is not None) for c in part)
     return trimmed
 
@@ -152,7 +154,8 @@ def _given_up(kernel: Kernel, retention: Retention, owner: bytes) -> int:
         return 0
     now = kernel.clock.now_ns()
     with kernel.engine.read() as view:
-        given_up = revision_at(view, now - policy.max_age_ns)
+        partition = kernel.partitions.of(owner)
+        given_up = revision_at(view, partition, now - policy.max_age_ns)
         pinned = kernel.pins.oldest(view, now)
         horizon = scope_horizon(view, owner)
     return max(horizon, given_up if pinned is None else min(given_up, pinned))
@@ -164,7 +167,7 @@ def _cuts(kernel: Kernel, retention: Retention, owner: bytes) -> Iterator[_Cut]:
     now = kernel.clock.now_ns()
     with kernel.engine.read() as view:
         pinned = kernel.pins.oldest(view, now)
-        head = read_head(view)
+        head = read_head(view, kernel.partitions.of(owner))
     for place, versions in _histories(kernel, owner):
         policy = retention.policy(scope, versions[-1].state_class)
         if policy is None or versions[-1].revision > head.revision:
@@ -208,15 +211,14 @@ def _histories(kernel: Kernel, owner: bytes) -> Iterator[tuple[bytes, list[Versi
         yield place, versions
 
 
-def _compact_journal(kernel: Kernel, before_ns: int) -> int:
-    """Drop the headers of groups committed before a time, with their index rows."""
+def _compact_journal(kernel: Kernel, partition: int, before_ns: int) -> int:
+    """Drop a partition's headers of groups committed before a time, with their index rows."""
     with kernel.engine.read() as view:
-        horizon, _ = journal_horizon(view)
+        horizon, _ = journal_horizon(view, partition)
         pinned = kernel.pins.oldest(view, kernel.clock.now_ns())
         last = horizon
-        position = layout.journal_key(horizon + 1)
-        end = after(layout.JOURNAL)
-        head = read_head(view).revision
+        position, end = layout.journal_range(partition, horizon)
+        head = read_head(view, partition).revision
     while True:
         with kernel.engine.read() as view:
             rows = view.scan(position, end, limit=_HEADERS)
@@ -234,14 +236,14 @@ def _compact_journal(kernel: Kernel, before_ns: int) -> int:
     if last == horizon:
         return 0
     intent = Intent([], Durability.SYNC, LOW)
-    intent.trims = [(b"", last)]
+    intent.trims, intent.partition = [(b"", last)], partition
     kernel.commit(intent)
-    return _drop_headers(kernel, last)
+    return _drop_headers(kernel, partition, last)
 
 
-def _drop_headers(kernel: Kernel, last: int) -> int:
+def _drop_headers(kernel: Kernel, partition: int, last: int) -> int:
     commits = 0
-    stop = layout.journal_key(last + 1)
+    start, stop = layout.journal_key(partition, 0), layout.journal_key(partition, last + 1)
     while True:
         dropped = 0
 
@@ -249,20 +251,21 @@ def _drop_headers(kernel: Kernel, last: int) -> int:
             nonlocal dropped
             dropped = 0
             batch = Batch()
-            for key, row in view.scan(layout.JOURNAL, stop, limit=_HEADERS):
+            for key, row in view.scan(start, stop, limit=_HEADERS):
                 header = parse_header(key, row)
                 batch.deletes.append(key)
                 dropped += len(header.commits)
                 for at, commit in enumerate(header.commits):
                     if commit.given:
-                        batch.deletes.append(layout.commit_key(commit.commit_id))
+                        batch.deletes.append(layout.commit_key(partition, commit.commit_id))
                     if commit.correlation is not None:
+                        revision = header.first + at
                         batch.deletes.append(
-                            layout.correlation_key(commit.correlation, header.first + at)
+                            layout.correlation_key(partition, commit.correlation, revision)
                         )
             return batch
 
-        kernel.engine.write(Durability.OS, body)
+        kernel.engine.write(Durability.OS, body, (partition,))
         if not dropped:
             return commits
         commits += dropped

@@ -60,14 +60,15 @@ class Sweeper:
         """Remove all that has expired; return how many keys that were."""
         kernel = self._kernel
         total = kernel.ephemeral.sweep(kernel.clock.now_ns())
-        while True:
-            ops = kernel.expired(_PAGE)
-            if not ops:
-                break
-            done = kernel.commit(Intent(ops, Durability.OS, LOW)).results.count(True)
-            total += done
-            if done == 0:  # all of it was renewed or removed by others meanwhile
-                break
+        for partition in kernel.partitions.all:
+            while True:
+                ops = kernel.expired(partition, _PAGE)
+                if not ops:
+                    break
+                done = kernel.commit(Intent(ops, Durability.OS, LOW)).results.count(True)
+                total += done
+                if done == 0:  # all of it was renewed or removed by others meanwhile
+                    break
         self.swept += total
         return total
 

@@ -5,8 +5,10 @@ Everything here comes from headers and version rows; no second bookkeeping exist
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from datetime import datetime
+from operator import itemgetter
 
 from holdfast.clock import from_ns
 from holdfast.engines.base import View
@@ -20,9 +22,8 @@ from holdfast.store.journal import (
     ChangeEntry,
     CommitEntry,
     Header,
+    headers_between,
     journal_horizon,
-    parse_header,
-    read_head,
     touched_between,
 )
 from holdfast.store.kernel import Kernel
@@ -41,6 +42,8 @@ from holdfast.store.value import Change, Difference, Operation, StateClass
 
 _OPERATIONS = {record.DELETED: Operation.DELETE, record.EXPIRED: Operation.EXPIRE}
 _HEADERS = 64
+_PAGE_BYTES = 8 * 1024 * 1024
+_revision = itemgetter(0)
 
 
 def version_change(found: Found) -> Change:
@@ -83,11 +86,11 @@ def changes(
             if type(number) is not int or not 0 <= number < MAX_REVISION:
                 raise InvalidArgumentError(f"{name} must be an integer of 0 or more")
     left = limit
+    reach = kernel.reader.settled()
+    until = reach if until is None else min(until, reach)
     with kernel.pins.hold(since) as pin:
         while left is None or left > 0:
             with kernel.engine.read() as view:
-                horizon, _ = journal_horizon(view)
-                refuse_before(horizon, since, "the journal")
                 page, since, more = _changes_page(
                     view, kernel, since, until, start, stop, left, values
                 )
@@ -103,7 +106,7 @@ def _changes_page(
     view: View,
     kernel: Kernel,
     since: int,
-    until: int | None,
+    until: int,
     start: bytes,
     stop: bytes,
     left: int | None,
@@ -111,31 +114,20 @@ def _changes_page(
 ) -> tuple[list[Change], int, bool]:
     """Return a page of changes, the revision it reaches to, and whether there is more."""
     picked: list[tuple[Header, int, CommitEntry, ChangeEntry]] = []
-    rows = view.scan(
-        layout.journal_key(since + 1), layout.journal_key(MAX_REVISION), limit=_HEADERS
-    )
-    more = len(rows) == _HEADERS
-    size = 0
-    for key, row in rows:
-        header = parse_header(key, row)
-        for at, commit in enumerate(header.commits):
-            revision = header.first + at
-            if revision <= since:
-                continue
-            if until is not None and revision > until:
-                more = False
-                break
-            for entry in commit.changes:
-                if start <= entry.place < stop and entry.operation != Operation.TRIM:
-                    picked.append((header, revision, commit, entry))
-                    size += entry.size
-            since = revision
-        else:
-            if size > 8 * 1024 * 1024:  # large values come in smaller pages
-                more = True
-                break
-            continue
-        break
+    size = headers = 0
+    reached, more = until, False
+    for revision, header in _merged(view, kernel, since, until, start, stop):
+        if more and revision > reached:
+            break
+        commit = header.commits[revision - header.first]
+        for entry in commit.changes:
+            if start <= entry.place < stop and entry.operation != Operation.TRIM:
+                picked.append((header, revision, commit, entry))
+                size += entry.size
+        headers += revision == header.last
+        # Large values come in smaller pages; one commit is never torn between two.
+        if headers >= _HEADERS or size > _PAGE_BYTES or (left is not None and len(picked) > left):
+            reached, more = revision, True
     if left is not None:
         picked = picked[:left]
     wanted_ = [(entry.place, revision) for _, revision, _, entry in picked]
@@ -144,7 +136,28 @@ def _changes_page(
         _change(header, revision, commit, entry, found, values)
         for (header, revision, commit, entry), found in zip(picked, stored, strict=True)
     ]
-    return page, since, more
+    return page, reached, more
+
+
+def _merged(
+    view: View, kernel: Kernel, since: int, until: int, start: bytes, stop: bytes
+) -> Iterator[tuple[int, Header]]:
+    """Yield each commit's revision and header, in one order over the partitions of a range.
+
+    Raises:
+        HorizonError: A journal no longer reaches back to `since`.
+    """
+    streams = []
+    for partition in kernel.partitions.covering(start, stop):
+        refuse_before(journal_horizon(view, partition)[0], since, "the journal")
+        streams.append(_commits(headers_between(view, partition, since, until), since, until))
+    yield from heapq.merge(*streams, key=_revision)
+
+
+def _commits(headers: Iterator[Header], since: int, until: int) -> Iterator[tuple[int, Header]]:
+    for header in headers:
+        for revision in range(max(header.first, since + 1), min(header.last, until) + 1):
+            yield revision, header
 
 
 def _stored(view: View, kernel: Kernel, wrote: list[tuple[bytes, int]]) -> list[Found | None]:
@@ -201,23 +214,30 @@ def differences(
     Raises:
         HorizonError: The journal or a value on the way has been trimmed.
     """
+    for each in (before, after):
+        if each is not None:
+            kernel.reader.settle(each)
     with kernel.engine.read() as view:
         first = kernel.reader.moment(view, before)
         last = kernel.reader.now(view) if after is None else kernel.reader.moment(view, after)
         if first.revision > last.revision:
             raise InvalidArgumentError("diff goes from an earlier to a later revision")
-        refuse_before(journal_horizon(view)[0], first.revision, "the journal")
         # Expiry alone takes a key away, without a commit: the index names those that nobody has
         # written since, and every other was written between `first` and now.
-        head = read_head(view).revision
-        touched = set(touched_between(view, first.revision, head, start, stop))
-        touched |= _expired_between(view, first.time_ns, last.time_ns, start, stop)
-    with kernel.pins.hold(first.revision) as pin:
+        touched: set[bytes] = set()
+        for partition in kernel.partitions.covering(start, stop):
+            then = first.within(partition).revision
+            refuse_before(journal_horizon(view, partition)[0], then, "the journal")
+            touched.update(touched_between(view, partition, then, MAX_REVISION, start, stop))
+            times = first.time_ns + 1, last.time_ns
+            touched |= _expired_between(view, partition, *times, start, stop)
+    with kernel.pins.hold(first.lowest) as pin:
         for place in sorted(touched):
             pin.renew()
+            partition = kernel.partitions.of(place)
             with kernel.engine.read() as view:
-                old = find_at(view, kernel.payloads, place, first)
-                new = find_at(view, kernel.payloads, place, last)
+                old = find_at(view, kernel.payloads, place, first.within(partition))
+                new = find_at(view, kernel.payloads, place, last.within(partition))
             if old is None and new is None:
                 continue
             if old is not None and new is not None and old.checksum == new.checksum:
@@ -232,13 +252,10 @@ def differences(
 
 
 def _expired_between(
-    view: View, after_ns: int, until_ns: int, start: bytes, stop: bytes
+    view: View, partition: int, first_ns: int, until_ns: int, start: bytes, stop: bytes
 ) -> set[bytes]:
-    """Return the places of a range whose live record expires in ``after < time <= until``."""
-    begin = layout.EXPIRY + layout.PARTITION
-    rows = view.scan(
-        begin + (after_ns + 1).to_bytes(8), begin + (until_ns + 1).to_bytes(8), keys_only=True
-    )
+    """Return the places of a range whose live record expires in ``first <= time <= until``."""
+    rows = view.scan(*layout.expiry_range(partition, first_ns, until_ns), keys_only=True)
     places = {layout.expiry_parts(key)[1] for key, _ in rows}
     return {place for place in places if start <= place < stop}
 
@@ -251,10 +268,12 @@ def rewind_ops(
     Each checks that the key has not changed since this was read.
     """
     ops: list[Op] = []
+    partition = kernel.partitions.of(owner)
+    kernel.reader.settle(to)
     with kernel.engine.read() as view:
-        moment = kernel.reader.moment(view, to)
+        moment = kernel.reader.moment(view, to).within(partition)
         refuse_before(scope_horizon(view, owner), moment.revision, "the scope")
-        present = kernel.reader.now(view)
+        present = kernel.reader.now(view, partition)
         then = _all_at(view, kernel, start, stop, moment)
         now = _all_at(view, kernel, start, stop, present)
     for place in sorted(then.keys() | now.keys()):

@@ -113,9 +113,10 @@ class Intent:
         ops: At most one per place.
         reads: Place to the revision it was read at (0: absent); all must still hold.
         ranges: Half-open ranges of places that were scanned; nothing in them may have changed
-            after `since`.
-        since: Revision at which the transaction started.
-        trims: (owner, revision) horizons that this commit records; owner is empty for the journal.
+            after `since` in their partition.
+        since: Per partition, the revision at which the transaction started.
+        trims: (owner, revision) horizons that this commit records; owner is empty for the journal
+            of `partition`.
         loose: Operations fail one by one, each with its error as its result.
         commit_id: 16 bytes; `given` says that the caller chose it, which makes it idempotent.
         revision, results: The outcome: the commit's revision and one result per operation.
@@ -126,7 +127,8 @@ class Intent:
 
     reads: dict[bytes, int] | None = None
     ranges: list[tuple[bytes, bytes]] | None = None
-    since: int = 0
+    since: Sequence[int] = ()
+    partition: int = 0
     trims: list[tuple[bytes, int]] | None = None
     commit_id: bytes = b""
     given: bool = False

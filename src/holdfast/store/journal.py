@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -126,7 +127,7 @@ def parse_header(key: bytes, row: bytes) -> Header:
         CorruptionError: It is damaged, or stands under another revision.
         FormatVersionError: A newer format.
     """
-    revision = layout.journal_revision(key)
+    partition, revision = layout.journal_parts(key)
     try:
         header = _decoder.decode(row)
     except (msgspec.MsgspecError, ValueError):
@@ -135,7 +136,7 @@ def parse_header(key: bytes, row: bytes) -> Header:
         ) from None
     if header.format > HEADER_FORMAT:
         raise FormatVersionError(f"journal format {header.format} is newer than {HEADER_FORMAT}")
-    if header.last != revision or not header.commits:
+    if header.last != revision or header.partition != partition or not header.commits:
         raise CorruptionError(
             "a journal header stands in a wrong place", where=f"journal/{revision}"
         )
@@ -162,23 +163,30 @@ def parse_head(row: bytes | None) -> Head:
     return Head(revision, time_ns, hash_, int.from_bytes(digest), records, trimmed)
 
 
-def read_head(view: View) -> Head:
-    """Return the head in `view`."""
-    return parse_head(view.get(layout.HEAD))
+def read_head(view: View, partition: int) -> Head:
+    """Return the head of a partition in `view`."""
+    return parse_head(view.get(layout.head_key(partition)))
 
 
-def header_at(view: View, revision: int) -> Header | None:
-    """Return the header of the group that holds `revision`, or None if it is not there."""
-    rows = view.scan(layout.journal_key(revision), layout.journal_key(MAX_REVISION), limit=1)
+def read_heads(view: View, partitions: Sequence[int]) -> list[Head]:
+    """Return the heads of several partitions in `view`."""
+    return [parse_head(row) for row in view.get_many([layout.head_key(p) for p in partitions])]
+
+
+def header_at(view: View, partition: int, revision: int) -> Header | None:
+    """Return a partition's header of the group that holds `revision`; None if it has none."""
+    if not revision:
+        return None
+    rows = view.scan(*layout.journal_range(partition, revision - 1), limit=1)
     if not rows:
         return None
     header = parse_header(*rows[0])
     return header if header.first <= revision else None
 
 
-def journal_horizon(view: View) -> tuple[int, bytes]:
-    """Return the last trimmed revision (0 if none) and the hash of its header."""
-    row = view.get(layout.JOURNAL_HORIZON)
+def journal_horizon(view: View, partition: int) -> tuple[int, bytes]:
+    """Return a partition's last trimmed revision (0 if none) and the hash of its header."""
+    row = view.get(layout.horizon_key(partition))
     return (int.from_bytes(row[:8]), row[8:40]) if row else (0, NO_HASH)
 
 
@@ -187,22 +195,23 @@ def pack_journal_horizon(revision: int, hash_: bytes) -> bytes:
     return revision.to_bytes(8) + hash_
 
 
-def revision_at(view: View, time_ns: int) -> int:
-    """Return the last revision committed at or before `time_ns`; 0 if there is none.
+def revision_at(view: View, partition: int, time_ns: int) -> int:
+    """Return the last revision of a partition committed at or before `time_ns`; 0 if none is.
 
-    Times never run against revisions, so this searches by halves: about log2(groups) reads.
+    Times never run against a partition's revisions, so this searches by halves: about
+    log2(groups) reads.
     """
-    end = layout.journal_key(MAX_REVISION)
-    last = view.scan(layout.journal_key(0), end, reverse=True, limit=1)
+    _, end = layout.journal_range(partition)
+    last = view.scan(*layout.journal_range(partition), reverse=True, limit=1)
     if not last:
         return 0
     if (newest := parse_header(*last[0])).time_ns <= time_ns:
         return newest.last
-    low, high = journal_horizon(view)[0] + 1, newest.last  # the answer is below `high`
+    low, high = journal_horizon(view, partition)[0] + 1, newest.last  # the answer is below `high`
     found = low - 1
     while low < high:
         middle = (low + high) // 2
-        rows = view.scan(layout.journal_key(middle), end, limit=1)
+        rows = view.scan(layout.journal_key(partition, middle), end, limit=1)
         header = parse_header(*rows[0])
         if header.time_ns <= time_ns:
             found, low = header.last, header.last + 1
@@ -211,26 +220,29 @@ def revision_at(view: View, time_ns: int) -> int:
     return found
 
 
-def touched_between(
-    view: View, low: int, high: int, start: bytes, stop: bytes
-) -> dict[bytes, None]:
-    """Return the places of a range that commits in ``low < revision <= high`` changed."""
-    touched: dict[bytes, None] = {}
-    position = low
-    while position < high:
-        rows = view.scan(
-            layout.journal_key(position + 1), layout.journal_key(MAX_REVISION), limit=_HEADERS
-        )
-        if not rows:
-            break
+def headers_between(view: View, partition: int, low: int, high: int) -> Iterator[Header]:
+    """Yield a partition's headers that hold a commit in ``low < revision <= high``, in order."""
+    while low < high:
+        rows = view.scan(*layout.journal_range(partition, low), limit=_HEADERS)
         for key, row in rows:
             header = parse_header(key, row)
-            position = header.last
-            for at, commit in enumerate(header.commits):
-                if low < header.first + at <= high:
-                    for entry in commit.changes:
-                        if start <= entry.place < stop and entry.operation != Operation.TRIM:
-                            touched[entry.place] = None
-            if position >= high:
-                break
+            if header.first > high:
+                return
+            yield header
+            low = header.last
+        if len(rows) < _HEADERS:
+            return
+
+
+def touched_between(
+    view: View, partition: int, low: int, high: int, start: bytes, stop: bytes
+) -> dict[bytes, None]:
+    """Return the places of a range that a partition changed in ``low < revision <= high``."""
+    touched: dict[bytes, None] = {}
+    for header in headers_between(view, partition, low, high):
+        for at, commit in enumerate(header.commits):
+            if low < header.first + at <= high:
+                for entry in commit.changes:
+                    if start <= entry.place < stop and entry.operation != Operation.TRIM:
+                        touched[entry.place] = None
     return touched

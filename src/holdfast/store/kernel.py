@@ -34,18 +34,23 @@ from holdfast.store.ephemeral import Ephemeral
 from holdfast.store.expiry import Sweeper
 from holdfast.store.intent import Intent, Op
 from holdfast.store.journal import (
+    MAX_REVISION,
     chain_hash,
-    header_at,
+    headers_between,
     journal_horizon,
     parse_head,
     read_head,
 )
 from holdfast.store.lane import Lane
+from holdfast.store.lanes import Lanes
+from holdfast.store.partitions import MAX_PARTITIONS, Partitions
 from holdfast.store.payload import Payloads
 from holdfast.store.pins import Pins
 from holdfast.store.reader import Reader
 
 STORE_FORMAT = 1
+_HEAD = layout.head_key(0)
+_LAST_NS = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,8 @@ class StoreSettings:
             store: RocksDB); 0 for no cache.
         cache_age: Seconds that a cached value counts.
         chain_key: Key of the journal's hash chain (HMAC-SHA-256); None for plain SHA-256.
+        partitions: How many revision sequences and journals a store that is made gets; one that
+            is there must have as many. None: one, or as many as it has.
         read_only: Refuse writes.
         create: Make the store if it is not there.
     """
@@ -74,6 +81,7 @@ class StoreSettings:
     cache_bytes: int = 0
     cache_age: float = 60.0
     chain_key: bytes | None = None
+    partitions: int | None = None
     read_only: bool = False
     create: bool = True
 
@@ -87,6 +95,8 @@ class StoreSettings:
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
                 raise ConfigurationError(f"{name} must be from {low} to {high}")
+        if self.partitions is not None and not 1 <= self.partitions <= MAX_PARTITIONS:
+            raise ConfigurationError(f"partitions must be from 1 to {MAX_PARTITIONS}")
 
     def __repr__(self) -> str:
         return f"StoreSettings(use_compression={self.use_compression}, read_only={self.read_only})"
@@ -130,6 +140,7 @@ class Kernel:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.info = self._open_store()
+        self.partitions = Partitions(self.info.partitions)
         self.key_limit = min(layout.MAX_KEY_BYTES, engine.traits.max_key_bytes)
         self.payloads = Payloads(
             compress=settings.use_compression is not False,
@@ -141,13 +152,31 @@ class Kernel:
             self.payloads.use_dictionary(self.info.dictionary)
         self.ephemeral = Ephemeral()
         self.pins = Pins(engine, self.clock)
-        self.reader = Reader(engine, self.clock, self.payloads, self.pins, self.ephemeral)
+        self.reader = Reader(
+            engine,
+            self.clock,
+            self.payloads,
+            self.pins,
+            self.ephemeral,
+            self.partitions,
+            can_settle=not settings.read_only,
+        )
         self.cache = self._make_cache()
         self.reader.cache = self.cache
         self.committer = Committer(
-            engine, self.clock, self.payloads, settings.chain_key, self._committed
+            engine,
+            self.clock,
+            self.payloads,
+            settings.chain_key,
+            self.partitions,
+            self._committed,
         )
-        self.lane = Lane(self.committer.commit, lead_inline=not engine.traits.persistent)
+        commit, inline = self.committer.commit, not engine.traits.persistent
+        self.lane: Lane | Lanes
+        if self.partitions.count == 1:
+            self.lane = Lane(commit, lead_inline=inline)
+        else:
+            self.lane = Lanes(commit, self.partitions, lead_inline=inline)
         self.sweeper = Sweeper(self)
         self.closed = False
         _open_kernels.add(self)
@@ -186,6 +215,12 @@ class Kernel:
             raise FormatVersionError(
                 f"the store has format {info.format}; this Holdfast reads up to {STORE_FORMAT}"
             )
+        asked = self.settings.partitions
+        if asked is not None and asked != info.partitions:
+            raise ConfigurationError(
+                f"the store has {info.partitions} partitions, not {asked}",
+                hint="leave partitions= out: the number is fixed when a store is made",
+            )
         self._check_key(info)
         return info
 
@@ -203,14 +238,15 @@ class Kernel:
                 "the store's journal is chained with a key, and none was given",
                 hint="pass chain_key=, or open with read_only=True",
             )
-        with self.engine.read() as view:
-            head = read_head(view)
-            row = view.get(layout.journal_key(head.revision))
-        if row is not None and chain_hash(row, key) != head.hash:
-            raise ConfigurationError(
-                "the chain_key is not the one that the store's journal is chained with",
-                hint="if it is, the last header is damaged: open with read_only=True and verify",
-            )
+        for partition in range(info.partitions):
+            with self.engine.read() as view:
+                head = read_head(view, partition)
+                row = view.get(layout.journal_key(partition, head.revision))
+            if row is not None and chain_hash(row, key) != head.hash:
+                raise ConfigurationError(
+                    "the chain_key is not the one that the store's journal is chained with",
+                    hint="if it is, the last header is damaged: open read_only=True and verify",
+                )
 
     def _create_store(self) -> bytes:
         if self.settings.read_only or not self.settings.create:
@@ -220,6 +256,7 @@ class Kernel:
                 format=STORE_FORMAT,
                 lineage=os.urandom(16),
                 created_ns=self.clock.now_ns(),
+                partitions=self.settings.partitions or 1,
                 keyed=self.settings.chain_key is not None,
             )
         )
@@ -318,49 +355,53 @@ class Kernel:
             since: A revision from before the attempt, where the search begins.
         """
         found: int | None = None
+        every = self.partitions.all
 
         def body(view: View) -> Batch:
             nonlocal found
-            row = view.get(layout.commit_key(commit_id))
-            found = int.from_bytes(row[:8]) if row is not None else None
-            revision = max(since, journal_horizon(view)[0])
-            head = read_head(view).revision
-            while found is None and revision < head:
-                header = header_at(view, revision + 1)
-                if header is None:
-                    break
-                for at, commit in enumerate(header.commits):
-                    if commit.commit_id == commit_id:
-                        found = header.first + at
-                revision = header.last
+            rows = view.get_many([layout.commit_key(p, commit_id) for p in every])
+            found = next((int.from_bytes(row[:8]) for row in rows if row is not None), None)
+            for partition in every:
+                if found is None:
+                    low = max(since, journal_horizon(view, partition)[0])
+                    for header in headers_between(view, partition, low, MAX_REVISION):
+                        for at, commit in enumerate(header.commits):
+                            if commit.commit_id == commit_id:
+                                found = header.first + at
             return Batch()
 
-        self.engine.write(Durability.OS, body)
+        self.engine.write(Durability.OS, body, every)
         return found
 
     def head_revision(self) -> int:
         """Return the revision of the last commit."""
-        return parse_head(self.engine.get(layout.HEAD)).revision
+        if self.partitions.count == 1:
+            return parse_head(self.engine.get(_HEAD)).revision
+        return max(self.head_revisions())
+
+    def head_revisions(self) -> list[int]:
+        """Return the revision of each partition's last commit, of one moment."""
+        rows = self.engine.get_many([layout.head_key(p) for p in self.partitions.all])
+        return [parse_head(row).revision for row in rows]
 
     def sweep(self) -> int:
         """Remove what has expired, journaled; return how many keys that were."""
         return self.sweeper.sweep()
 
-    def expired(self, limit: int) -> list[Op]:
-        """Return operations that remove keys whose time has come, at most `limit`."""
-        now = self.clock.now_ns()
-        begin = layout.EXPIRY + layout.PARTITION
+    def expired(self, partition: int, limit: int) -> list[Op]:
+        """Return operations that remove a partition's keys whose time has come."""
+        due = layout.expiry_range(partition, 0, self.clock.now_ns())
         with self.engine.read() as view:
-            rows = view.scan(begin, begin + (now + 1).to_bytes(8), limit=limit, keys_only=True)
+            rows = view.scan(*due, limit=limit, keys_only=True)
         places = [layout.expiry_parts(key)[1] for key, _ in rows]
         return [Op(wanted.EXPIRE, layout.owner_of(place), place) for place in places]
 
     def next_expiry(self) -> int | None:
         """Return when the next key expires, or None."""
-        begin = layout.EXPIRY + layout.PARTITION
         with self.engine.read() as view:
-            rows = view.scan(begin, after(begin), limit=1, keys_only=True)
-        return layout.expiry_parts(rows[0][0])[0] if rows else None
+            ranges = [layout.expiry_range(p, 0, _LAST_NS) for p in self.partitions.all]
+            rows = [view.scan(*each, limit=1, keys_only=True) for each in ranges]
+        return min((layout.expiry_parts(row[0][0])[0] for row in rows if row), default=None)
 
     # --- end ------------------------------------------------------------------------------
 

@@ -21,15 +21,15 @@ COMMITS = b"\x08"  # partition, commit id
 # 09 schemas, 0A access, 0B audit, 0C cursors, 0D blobs: kept for the features of later formats.
 BLOBS = b"\x0d"  # name: compression dictionaries
 
-PARTITION = b"\x00\x00"  # the only partition of format 1
+_FIRST = META + bytes(2)  # what there is once in a store stands with its first partition
 
-STORE = META + PARTITION + pack_text("store")
-HEAD = META + PARTITION + pack_text("head")
-JOURNAL_HORIZON = META + PARTITION + pack_text("journal-horizon")
-SCOPE_HORIZON = META + PARTITION + pack_text("scope-horizon")  # + tenant, scope
-PIN = META + PARTITION + pack_text("pin")  # + pin id
-INCOMPLETE = META + PARTITION + pack_text("incomplete")  # a copy or repair goes on
-RETENTION = META + PARTITION + pack_text("retention")
+STORE = _FIRST + pack_text("store")
+SCOPE_HORIZON = _FIRST + pack_text("scope-horizon")  # + tenant, scope
+PIN = _FIRST + pack_text("pin")  # + pin id
+INCOMPLETE = _FIRST + pack_text("incomplete")  # a copy or repair goes on
+RETENTION = _FIRST + pack_text("retention")
+SEQUENCE = _FIRST + pack_text("sequence")  # of a store of several partitions
+FENCE = _FIRST + pack_text("fence")  # + writer id
 
 MAX_KEY_BYTES = 2500
 #: What the longest row key adds to a place: a space, a partition, a time and a terminator.
@@ -85,14 +85,29 @@ def scope_range(tenant: bytes, scope: StateScope, prefix: bytes = b"") -> tuple[
     return start, after(start)
 
 
-def journal_key(revision: int) -> bytes:
-    """Return the row key of the group whose last revision is `revision`."""
-    return JOURNAL + PARTITION + revision.to_bytes(8)
+def head_key(partition: int) -> bytes:
+    """Return the row key of a partition's head."""
+    return META + partition.to_bytes(2) + b"head\0"
 
 
-def journal_revision(key: bytes) -> int:
-    """Return the last revision of the group stored under `key`."""
-    return int.from_bytes(key[3:])
+def horizon_key(partition: int) -> bytes:
+    """Return the row key of the horizon of a partition's journal."""
+    return META + partition.to_bytes(2) + b"journal-horizon\0"
+
+
+def journal_key(partition: int, revision: int) -> bytes:
+    """Return the row key of a partition's group whose last revision is `revision`."""
+    return JOURNAL + partition.to_bytes(2) + revision.to_bytes(8)
+
+
+def journal_range(partition: int, behind: int = 0) -> tuple[bytes, bytes]:
+    """Return the range of the groups of a partition that end behind a revision."""
+    return journal_key(partition, behind + 1), journal_key(partition, (1 << 64) - 1)
+
+
+def journal_parts(key: bytes) -> tuple[int, int]:
+    """Return the partition and the last revision of the group stored under `key`."""
+    return int.from_bytes(key[1:3]), int.from_bytes(key[3:])
 
 
 def version_key(place: bytes, revision: int) -> bytes:
@@ -105,9 +120,15 @@ def version_parts(key: bytes) -> tuple[bytes, int]:
     return key[1:-8], int.from_bytes(key[-8:])
 
 
-def expiry_key(expires_ns: int, place: bytes) -> bytes:
+def expiry_key(partition: int, expires_ns: int, place: bytes) -> bytes:
     """Return the row key that makes `place` found when it has expired."""
-    return EXPIRY + PARTITION + expires_ns.to_bytes(8) + place
+    return EXPIRY + partition.to_bytes(2) + expires_ns.to_bytes(8) + place
+
+
+def expiry_range(partition: int, first_ns: int, until_ns: int) -> tuple[bytes, bytes]:
+    """Return the range of a partition's expiry rows with ``first <= time <= until``."""
+    begin = EXPIRY + partition.to_bytes(2)
+    return begin + first_ns.to_bytes(8), begin + (until_ns + 1).to_bytes(8)
 
 
 def expiry_parts(key: bytes) -> tuple[int, bytes]:
@@ -115,14 +136,14 @@ def expiry_parts(key: bytes) -> tuple[int, bytes]:
     return int.from_bytes(key[3:11]), key[11:]
 
 
-def commit_key(commit_id: bytes) -> bytes:
+def commit_key(partition: int, commit_id: bytes) -> bytes:
     """Return the row key of a commit id that a caller gave."""
-    return COMMITS + PARTITION + commit_id
+    return COMMITS + partition.to_bytes(2) + commit_id
 
 
-def correlation_key(correlation: str, revision: int) -> bytes:
+def correlation_key(partition: int, correlation: str, revision: int) -> bytes:
     """Return the row key of one commit under its correlation id."""
-    return CORRELATIONS + PARTITION + pack_text(correlation) + revision.to_bytes(8)
+    return CORRELATIONS + partition.to_bytes(2) + pack_text(correlation) + revision.to_bytes(8)
 
 
 def scope_horizon_key(owner: bytes) -> bytes:
@@ -138,6 +159,16 @@ def owner_of(place: bytes) -> bytes:
     for _ in range(0 if kind == 1 else 2 if kind == 4 else 1):
         at = _skip(place, at)
     return place[:at]
+
+
+def root_of(place: bytes) -> tuple[int, int]:
+    """Return where the tenant of a place ends, and where its scope's kind and first id do.
+
+    Raises:
+        ValueError, IndexError: The place ends before that.
+    """
+    tenant = _skip(place, 0)
+    return tenant, tenant + 1 if place[tenant] == 1 else _skip(place, tenant + 1)
 
 
 def _skip(packed: bytes, at: int) -> int:

@@ -10,7 +10,7 @@ from holdfast.errors import CorruptionError, InvalidArgumentError, StateError
 from holdfast.keys import after
 from holdfast.store import layout
 from holdfast.store.address import Addressing
-from holdfast.store.journal import journal_horizon, read_head, touched_between
+from holdfast.store.journal import MAX_REVISION, journal_horizon, touched_between
 from holdfast.store.kernel import Kernel
 from holdfast.store.past import Found, Moment, refuse_before
 from holdfast.store.reader import PAGE, ephemeral_value, state_value
@@ -124,13 +124,14 @@ class Listing:
         kernel, tenant = self._kernel, self._address.tenant
         start, stop = tenant, after(tenant)
         with kernel.engine.read() as view:
-            refuse_before(journal_horizon(view)[0], moment.revision, "the journal")
-            head = read_head(view).revision
             # What holds keys now, and what has changed since: no other scope can have held one.
             rows = view.scan(layout.SCOPES + start, layout.SCOPES + stop, keys_only=True)
             owners = {key[1:] for key, _ in rows}
-            touched = touched_between(view, moment.revision, head, start, stop)
-            owners.update(map(layout.owner_of, touched))
+            for partition in kernel.partitions.all:
+                then = moment.within(partition).revision
+                refuse_before(journal_horizon(view, partition)[0], then, "the journal")
+                touched = touched_between(view, partition, then, MAX_REVISION, start, stop)
+                owners.update(map(layout.owner_of, touched))
         for owner in sorted(owners):
             scope = unpack_scope(owner, len(tenant))[0]
             if next(self.keys(scope, limit=1, as_of=moment), None) is not None:
@@ -215,6 +216,7 @@ class Listing:
         if isinstance(as_of, Moment):
             moment = as_of
         elif as_of is not None:
+            reader.settle(as_of)
             with self._kernel.engine.read() as view:
                 moment = reader.moment(view, as_of)
         return reader.scan(

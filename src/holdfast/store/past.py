@@ -6,7 +6,7 @@ retention has trimmed it, that is an error and never "absent".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.engines.base import View
 from holdfast.errors import CorruptionError, HorizonError
@@ -44,13 +44,30 @@ UNKNOWN_TIME = -1  # of a revision whose header has been trimmed
 
 
 class Moment:
-    """A revision, and the time that expiry is judged by there."""
+    """A revision, and the time that expiry is judged by there.
 
-    __slots__ = ("revision", "time_ns")
+    Attributes:
+        revision: The highest that shows.
+        time_ns: The time.
+        heads: In a store of several partitions, what each had reached where that was not settled
+            for all of them by `revision`; else None.
+    """
 
-    def __init__(self, revision: int, time_ns: int) -> None:
+    __slots__ = ("heads", "revision", "time_ns")
+
+    def __init__(self, revision: int, time_ns: int, heads: Sequence[int] | None = None) -> None:
         self.revision = revision
         self.time_ns = time_ns
+        self.heads = heads
+
+    def within(self, partition: int) -> Moment:
+        """Return the moment as one partition sees it."""
+        return self if self.heads is None else Moment(self.heads[partition], self.time_ns)
+
+    @property
+    def lowest(self) -> int:
+        """The revision that has to stay readable for the moment to."""
+        return self.revision if self.heads is None else min(self.heads)
 
     def shows(self, found: Record) -> bool:
         """Say whether a record of this moment is a value that has not expired."""
@@ -203,6 +220,7 @@ def scan_at(
     start: bytes,
     stop: bytes,
     moment: Moment,
+    of: Callable[[bytes], int] | None = None,
     *,
     limit: int,
     reverse: bool = False,
@@ -212,7 +230,7 @@ def scan_at(
 
     Merges the data space with the versions space, so that keys deleted since are found and keys
     created since are not. The caller has checked the scope's horizon. With `keys_only` payloads
-    are left empty.
+    are left empty. `moment` is as the range's partition sees it, unless `of` tells each place's.
     """
     out: list[Found] = []
     data = _Stream(view, layout.DATA, start, stop, reverse, keys_only=False)
@@ -223,17 +241,18 @@ def scan_at(
             break
         if data.place is not None:
             place = max(place, data.place) if reverse else min(place, data.place)
+        last = moment.revision if of is None else moment.within(of(place)).revision
         live = None
         if data.place == place:
             live = parse(place, data.value)
             data.advance()
         newest = 0  # the newest version at or before the moment
         while past.place == place:
-            if newest < past.revision <= moment.revision:
+            if newest < past.revision <= last:
                 newest = past.revision
             past.advance()
         found: Record | None = None
-        if live is not None and live.revision <= moment.revision:
+        if live is not None and live.revision <= last:
             found = live
         elif newest:
             row = view.get(layout.version_key(place, newest))

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from holdfast.clock import Clock, from_ns, to_ns
-from holdfast.engines.base import ClockedView, Engine, View
+from holdfast.engines.base import Batch, ClockedView, Durability, Engine, View
 from holdfast.errors import HorizonError, InvalidArgumentError
 from holdfast.store import layout, record
 from holdfast.store.cache import ReadCache
@@ -21,9 +21,12 @@ from holdfast.store.journal import (
     header_at,
     journal_horizon,
     parse_head,
+    parse_header,
     read_head,
+    read_heads,
     revision_at,
 )
+from holdfast.store.partitions import Partitions
 from holdfast.store.past import (
     UNKNOWN_TIME,
     Found,
@@ -49,13 +52,24 @@ class Reader:
     """Reads one store. Places are packed; scopes and tenants are the caller's business."""
 
     def __init__(
-        self, engine: Engine, clock: Clock, payloads: Payloads, pins: Pins, ephemeral: Ephemeral
+        self,
+        engine: Engine,
+        clock: Clock,
+        payloads: Payloads,
+        pins: Pins,
+        ephemeral: Ephemeral,
+        partitions: Partitions,
+        *,
+        can_settle: bool,
     ) -> None:
         self.engine = engine
         self.clock = clock
         self.payloads = payloads
         self.pins = pins
         self.ephemeral = ephemeral
+        self.partitions = partitions
+        self._settles = can_settle and partitions.count > 1
+        self._settled = (0, 0)
         self.cache: ReadCache | None = None
 
     # --- single places --------------------------------------------------------------------
@@ -70,7 +84,7 @@ class Reader:
         if raw[:4] == record.SIMPLE:
             return decode(record.simple_payload(place, raw))
         found = parse(place, raw)
-        if found.expires_ns and found.expires_ns <= self.present_ns():
+        if found.expires_ns and found.expires_ns <= self.present_ns(place):
             return default
         return self.payloads.value(place, found)
 
@@ -81,7 +95,7 @@ class Reader:
             if raw is None:
                 return default
             found = parse(place, raw)
-            if found.expires_ns and found.expires_ns <= self.present_ns():
+            if found.expires_ns and found.expires_ns <= self.present_ns(place):
                 return default
             payload = self.payloads.restore(place, found)
             if not found.expires_ns:  # expiry is exact: such values are not kept
@@ -92,31 +106,66 @@ class Reader:
         """Return the live durable record at `place`, or None."""
         return self.live(place, self.engine.get(layout.DATA + place))
 
-    def present_ns(self) -> int:
+    def present_ns(self, place: bytes) -> int:
         """Return the time that expiry is judged by: never before the last commit's."""
-        return max(self.clock.now_ns(), parse_head(self.engine.get(layout.HEAD)).time_ns)
+        row = self.engine.get(layout.head_key(self.partitions.of(place)))
+        return max(self.clock.now_ns(), parse_head(row).time_ns)
 
     def live(self, place: bytes, raw: bytes | None) -> Found | None:
         """Parse what is stored at `place`; None where it is nothing, or has expired."""
         if raw is None:
             return None
         found = parse(place, raw)
-        if found.expires_ns and found.expires_ns <= self.present_ns():
+        if found.expires_ns and found.expires_ns <= self.present_ns(place):
             return None
         return Found(place, found, self.payloads.restore(place, found))
 
     def at(self, place: bytes, as_of: int | datetime) -> Found | None:
         """Return what stood at `place` at a revision or a time."""
+        self.settle(as_of)
         with self.engine.read() as view:
             return find_at(view, self.payloads, place, self.moment(view, as_of))
 
     def at_moment(self, place: bytes, moment: Moment) -> Found | None:
         """Return what stood at `place` at a moment."""
+        moment = moment.within(self.partitions.of(place))
         with self.engine.read() as view:
             return find_at(view, self.payloads, place, moment)
 
+    def settle(self, as_of: int | datetime) -> None:
+        """Make sure that no commit will yet get a revision or time at or before `as_of`.
+
+        To be called before a view is opened to read a past moment. With one partition that is so
+        anyway. With several, a commit under way may have a lower revision than one that has been
+        acknowledged: this waits for those, once for all that came before. A store that is open
+        for reading only cannot wait; there such a commit may show up later.
+        """
+        if not self._settles:
+            return
+        revision, time_ns = self._settled
+        if isinstance(as_of, datetime):
+            if as_of.timestamp() * 1e9 < time_ns:
+                return
+        elif as_of <= revision:
+            return
+        self.settled()
+
+    def settled(self) -> int:
+        """Return the last revision, after every commit under way has ended."""
+
+        def body(view: View) -> Batch:
+            present = self.now(view)
+            self._settled = (present.revision, present.time_ns)
+            return Batch()
+
+        if self._settles:
+            self.engine.write(Durability.OS, body, self.partitions.all)
+            return self._settled[0]
+        with self.engine.read() as view:
+            return self.now(view).revision
+
     def moment(self, view: View, as_of: int | datetime) -> Moment:
-        """Turn a revision or a time into a moment.
+        """Turn a revision or a time, which has been settled, into a moment.
 
         A revision means that commit's time for expiry; a time means itself.
 
@@ -124,25 +173,11 @@ class Reader:
             InvalidArgumentError: It lies in the future, or is no revision.
             HorizonError: It lies before everything the journal still knows.
         """
-        head = read_head(view)
         if isinstance(as_of, datetime):
-            try:
-                time_ns = to_ns(as_of)
-            except ValueError as error:
-                raise InvalidArgumentError(f"as_of: {error}") from None
-            # Times shown are rounded down to microseconds: such a time means all of its own, so
-            # that a value is there as of its `updated_at`.
-            time_ns = max(0, min(time_ns + 999, _LAST_NS))
-            revision = revision_at(view, time_ns)
-            horizon, _ = journal_horizon(view)
-            if horizon and revision <= horizon:
-                raise HorizonError(
-                    f"the journal begins after revision {horizon}; {as_of} lies before",
-                    horizon=horizon,
-                )
-            return Moment(revision, time_ns)
+            return self._moment_at(view, as_of)
         if isinstance(as_of, bool) or not isinstance(as_of, int) or as_of < 0:
             raise InvalidArgumentError("as_of must be a revision (0 or more) or an aware datetime")
+        head = max(read_heads(view, self.partitions.all))
         if as_of > head.revision:
             raise InvalidArgumentError(
                 f"revision {as_of} does not exist yet; the store is at {head.revision}"
@@ -151,18 +186,53 @@ class Reader:
             return Moment(as_of, head.time_ns)
         return Moment(as_of, self._time_of(view, as_of))
 
-    def _time_of(self, view: View, revision: int) -> int:
-        header = header_at(view, revision)
-        if header is None:
-            return UNKNOWN_TIME if revision else 0
-        return header.time_ns
+    def _moment_at(self, view: View, time: datetime) -> Moment:
+        try:
+            time_ns = to_ns(time)
+        except ValueError as error:
+            raise InvalidArgumentError(f"as_of: {error}") from None
+        # Times shown are rounded down to microseconds: such a time means all of its own, so
+        # that a value is there as of its `updated_at`.
+        time_ns = max(0, min(time_ns + 999, _LAST_NS))
+        reached: list[int] = []
+        for partition in self.partitions.all:
+            revision = revision_at(view, partition, time_ns)
+            horizon, _ = journal_horizon(view, partition)
+            if horizon and revision <= horizon:
+                raise HorizonError(
+                    f"the journal begins after revision {horizon}; {time} lies before",
+                    horizon=horizon,
+                )
+            reached.append(revision)
+        heads = reached if self.partitions.count > 1 else None
+        return Moment(max(reached), time_ns, heads)
 
-    def now(self, view: View) -> Moment:
-        """Return the present moment of `view`."""
-        head = read_head(view)
+    def _time_of(self, view: View, revision: int) -> int:
+        """Return the time of the last commit up to `revision`, which may lie between two."""
+        times = [0]
+        for partition in self.partitions.all:
+            header = header_at(view, partition, revision)
+            if header is None and revision > journal_horizon(view, partition)[0]:
+                start, _ = layout.journal_range(partition)
+                stop = layout.journal_key(partition, revision)
+                rows = view.scan(start, stop, reverse=True, limit=1)
+                header = parse_header(*rows[0]) if rows else None
+            if header is not None:
+                times.append(header.time_ns)
+        return max(times) or (UNKNOWN_TIME if revision else 0)
+
+    def now(self, view: View, partition: int | None = None) -> Moment:
+        """Return the present moment of `view`, as one partition sees it, or all."""
+        one = partition is not None or self.partitions.count == 1
+        if one:
+            heads = [read_head(view, partition or 0)]
+        else:
+            heads = read_heads(view, self.partitions.all)
         clocked = self.engine.traits.clocked
         time_ns = cast(ClockedView, view).now_ns() if clocked else self.clock.now_ns()
-        return Moment(head.revision, max(time_ns, head.time_ns))
+        revisions = [head.revision for head in heads]
+        time_ns = max(time_ns, *[head.time_ns for head in heads])
+        return Moment(max(revisions), time_ns, None if one else revisions)
 
     # --- ranges ---------------------------------------------------------------------------
 
@@ -189,9 +259,9 @@ class Reader:
         left = limit
         if left == 0:
             return
+        partition = self.partitions.of(start)
         with self.engine.read() as view:
-            if moment is None:
-                moment = self.now(view)
+            moment = self.now(view, partition) if moment is None else moment.within(partition)
             page, more = self.page(view, start, stop, moment, size, reverse, keys_only)
         if not more or (left is not None and len(page) >= left):
             yield from page[:left]
@@ -220,8 +290,12 @@ class Reader:
         reverse: bool = False,
         keys_only: bool = False,
     ) -> tuple[list[Found], bool]:
-        """Return one page and whether there may be more behind it."""
-        if read_head(view).revision != moment.revision:
+        """Return one page and whether there may be more behind it.
+
+        `moment` is as the range's partition sees it.
+        """
+        partition = self.partitions.of(start)
+        if read_head(view, partition).revision > moment.revision:
             owner = layout.owner_of(start)
             refuse_before(scope_horizon(view, owner), moment.revision, "the scope")
             page = scan_at(
@@ -235,7 +309,7 @@ class Reader:
                 keys_only=keys_only,
             )
             return page, len(page) == size
-        gone = self._expired(view, moment.time_ns) if keys_only else set()
+        gone = self._expired(view, partition, moment.time_ns) if keys_only else set()
         page = []
         while True:
             rows = view.scan(
@@ -261,10 +335,9 @@ class Reader:
                 return page, full
             start, stop = _rest(start, stop, rows[-1][0][1:], reverse)
 
-    def _expired(self, view: View, now_ns: int) -> set[bytes]:
-        """Return the places that have expired and await the sweep."""
-        begin = layout.EXPIRY + layout.PARTITION
-        rows = view.scan(begin, begin + (now_ns + 1).to_bytes(8), keys_only=True)
+    def _expired(self, view: View, partition: int, now_ns: int) -> set[bytes]:
+        """Return a partition's places that have expired and await the sweep."""
+        rows = view.scan(*layout.expiry_range(partition, 0, now_ns), keys_only=True)
         return {layout.expiry_parts(key)[1] for key, _ in rows}
 
     def history(self, place: bytes, *, newest_first: bool, limit: int | None) -> Iterator[Found]:

@@ -34,11 +34,12 @@ from holdfast.store.journal import (
     parse_head,
     parse_header,
 )
-from holdfast.store.kernel import STORE_FORMAT, StoreInfo
+from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo
+from holdfast.store.partitions import Partitions
 from holdfast.store.past import restore_version
 from holdfast.store.payload import Payloads
 from holdfast.store.salvage import Salvage
-from holdfast.store.transfer import Target, digest_of, pages
+from holdfast.store.transfer import Target, digests_of, pages
 from holdfast.store.value import Operation
 from holdfast.store.verify import Problem
 
@@ -80,32 +81,29 @@ def repair_store(
 
 
 def repair_open_store(
-    source: Engine,
-    target: Engine,
-    clock: Clock,
-    chain_key: bytes | None = None,
-    progress: Callable[[int], None] | None = None,
+    kernel: Kernel, target: Engine, progress: Callable[[int], None] | None = None
 ) -> RepairReport:
-    """Salvage a store that may be written to; the arguments are those of `repair_store`.
+    """Salvage a store that may be written to; `target` and `progress` as of `repair_store`.
 
     It runs inside a write that changes nothing, where the engine can still open one: what came
     in meanwhile would have no journal in the new store.
     """
     begun = False
     report = RepairReport(0, 0, 0)
+    source, chain_key = kernel.engine, kernel.settings.chain_key
 
     def salvage(_: View) -> Batch:
         nonlocal begun, report
         begun = True
-        report = repair_store(source, target, clock, chain_key, progress)
+        report = repair_store(source, target, kernel.clock, chain_key, progress)
         return Batch()
 
     try:
-        source.write(Durability.OS, salvage)
+        source.write(Durability.OS, salvage, kernel.partitions.all)
     except (ReadOnlyError, EngineError):
         if begun:
             raise
-        return repair_store(source, target, clock, chain_key, progress)
+        return repair_store(source, target, kernel.clock, chain_key, progress)
     return report
 
 
@@ -119,17 +117,19 @@ class _Repair:
         progress: Callable[[int], None] | None,
     ) -> None:
         self._source = Salvage(source)
-        self._target = Target(target)
-        self._engine = target
         self._clock = clock
+        self._lost: list[Problem] = []
+        self._info = self._identity(keyed=chain_key is not None)
+        self._partitions = Partitions(self._info.partitions)
+        self._target = Target(target, self._partitions)
+        self._engine = target
         self._key = chain_key
         self._progress = progress or (lambda _: None)
         self._read = 0
-        self._lost: list[Problem] = []
         self._known: dict[bytes, tuple[int, int]] = {}  # place -> last revision and operation
         self._placed: dict[bytes, int] = {}  # place -> revision of the record salvaged
         self._holed: set[bytes] = set()  # owners that lost versions
-        self._highest = 0
+        self._highest = [0] * self._partitions.count  # the highest revision seen in each
         self._versions = 0
 
     def run(self) -> RepairReport:
@@ -139,7 +139,7 @@ class _Repair:
         self._payloads = Payloads(
             load_dictionary=lambda n: self._engine.get(layout.BLOBS + n.to_bytes(4))
         )
-        headers = self._headers()
+        headers = [self._headers(partition) for partition in self._partitions.all]
         self._salvage_versions()
         self._salvage_records()
         self._restore_records()
@@ -148,8 +148,8 @@ class _Repair:
             self._lose("unreadable", f"rows {start.hex()} to {stop.hex()}", "the engine refuses")
         return RepairReport(len(self._placed), self._versions, commits, self._lost)
 
-    def _rows(self, space: bytes) -> Iterator[tuple[bytes, bytes]]:
-        for row in self._source.rows(space, after(space)):
+    def _rows(self, start: bytes, stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        for row in self._source.rows(start, after(start) if stop is None else stop):
             self._read += 1
             if self._read % 1000 == 0:
                 self._progress(self._read)
@@ -160,19 +160,25 @@ class _Repair:
 
     # --- the journal ----------------------------------------------------------------------
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the journal's longest intact end; learn what keys there are from all of it."""
+    def _see(self, place: bytes, revision: int) -> None:
+        partition = self._partitions.of(place)
+        self._highest[partition] = max(self._highest[partition], revision)
+
+    def _headers(self, partition: int) -> list[tuple[bytes, bytes]]:
+        """Return a journal's longest intact end; learn what keys there are from all of it."""
+        alone = self._partitions.count == 1  # else others have revisions in between
         intact: list[tuple[bytes, bytes]] = []
         last: Header | None = None
         last_row = b""
-        for key, row in self._rows(layout.JOURNAL):
+        for key, row in self._rows(*layout.journal_range(partition)):
             try:
                 header = parse_header(key, row)
             except StateError as error:
-                self._lose("header-damaged", f"journal/{layout.journal_revision(key)}", str(error))
+                where = f"journal/{layout.journal_parts(key)[1]}"
+                self._lose("header-damaged", where, str(error))
                 intact, last = [], None
                 continue
-            linked = last is not None and header.first == last.last + 1
+            linked = last is not None and (not alone or header.first == last.last + 1)
             if linked and header.previous_hash != chain_hash(last_row, self._key):
                 linked = False
             if last is not None and not linked:
@@ -181,19 +187,16 @@ class _Repair:
             intact.append((key, row))
             last, last_row = header, row
             self._learn(header)
-        head = parse_head(self._head_row())
+        stored = self._source.get(layout.head_key(partition))
+        head = parse_head(stored if stored is not None and len(stored) == HEAD_SIZE else None)
         if last is not None and head.revision > last.last:
             self._lose("journal-gap", f"journal/{head.revision}", "the last headers are gone")
             intact = []
-        self._highest = max(self._highest, head.revision)
+        self._highest[partition] = max(self._highest[partition], head.revision)
         return intact
 
-    def _head_row(self) -> bytes | None:
-        row = self._source.get(layout.HEAD)
-        return row if row is not None and len(row) == HEAD_SIZE else None
-
     def _learn(self, header: Header) -> None:
-        self._highest = max(self._highest, header.last)
+        self._highest[header.partition] = max(self._highest[header.partition], header.last)
         for at, commit in enumerate(header.commits):
             for change in commit.changes:
                 if change.operation != Operation.TRIM:
@@ -222,7 +225,7 @@ class _Repair:
                 run_of = b""
                 continue
             run_of, run = place, found.run
-            self._highest = max(self._highest, revision)
+            self._see(place, revision)
             self._versions += 1
             self._target.put(key, row)
 
@@ -247,7 +250,7 @@ class _Repair:
                     self._lose("record-damaged", record.describe(place), detail)
                 continue
             revision, operation = self._known.get(place, (0, Operation.SET))
-            self._highest = max(self._highest, found.revision)
+            self._see(place, found.revision)
             if found.revision < revision:
                 self._lose("stale-record", record.describe(place), f"older than {revision}")
                 continue
@@ -314,50 +317,65 @@ class _Repair:
 
     # --- the new store --------------------------------------------------------------------
 
-    def _finish(self, headers: list[tuple[bytes, bytes]]) -> int:
+    def _finish(self, headers: list[list[tuple[bytes, bytes]]]) -> int:
+        ends: list[tuple[int, bytes]] = []  # of each journal: time and hash
         commits = 0
-        time_ns, hash_, first = 0, NO_HASH, self._highest + 1
-        if headers and layout.journal_revision(headers[-1][0]) < self._highest:
-            headers = []
-        for at, (key, row) in enumerate(headers):
-            header = self._target.header(key, row)
-            commits += len(header.commits)
-            time_ns, hash_ = header.time_ns, chain_hash(row, self._key)
-            if at == 0:
-                first = header.first
-                horizon = pack_journal_horizon(first - 1, header.previous_hash)
-        if not headers:
-            horizon = pack_journal_horizon(self._highest, NO_HASH)
-            time_ns = self._clock.now_ns()
-        if first > 1:
-            self._target.put(layout.JOURNAL_HORIZON, horizon)
-        self._horizons(everything=not headers)
+        for partition, rows in enumerate(headers):
+            if rows and layout.journal_parts(rows[-1][0])[1] < self._highest[partition]:
+                rows.clear()
+            commits += sum(len(self._target.header(*row).commits) for row in rows)
+            ends.append(self._end(partition, rows))
+        self._horizons({partition for partition, rows in enumerate(headers) if not rows})
         retention = self._source.get(layout.RETENTION)
         if retention is not None:
             self._target.put(layout.RETENTION, retention)
         self._target.directory()
         self._target.flush()
-        digest, records = digest_of(self._engine)
-        head = Head(self._highest, time_ns, hash_, digest, records, self._highest)
-        self._target.put(layout.HEAD, pack_head(head))
+        digests = digests_of(self._engine, self._partitions)
+        for partition, (time_ns, hash_) in enumerate(ends):
+            highest = self._highest[partition]
+            head = Head(highest, time_ns, hash_, *digests[partition], highest)
+            self._target.put(layout.head_key(partition), pack_head(head))
+        if self._partitions.count > 1:
+            self._target.put(layout.SEQUENCE, max(self._highest).to_bytes(8))
         self._target.flush()
         self._record_losses()
-        self._target.finish(self._identity())
+        self._target.finish(msgspec.msgpack.encode(self._info))
         return commits
 
-    def _horizons(self, *, everything: bool) -> None:
-        """Keep the scopes' horizons, and move those of scopes that lost versions to the end."""
+    def _end(self, partition: int, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+        """Say where a journal begins in the new store; return the time and hash of its end."""
+        if headers:
+            first = parse_header(*headers[0])
+            last = parse_header(*headers[-1])
+            horizon, before = first.first - 1, first.previous_hash
+            end = last.time_ns, chain_hash(headers[-1][1], self._key)
+        else:
+            horizon, before = self._highest[partition], NO_HASH
+            end = self._clock.now_ns() if horizon else 0, NO_HASH
+        if before != NO_HASH or (not headers and horizon):
+            key = layout.horizon_key(partition)
+            self._target.put(key, pack_journal_horizon(horizon, before))
+        return end
+
+    def _horizons(self, anew: set[int]) -> None:
+        """Keep the scopes' horizons, and move those of scopes that lost versions to the end.
+
+        So too the horizons of all scopes of the partitions whose journals begin `anew`.
+        """
         for key, row in self._source.rows(layout.SCOPE_HORIZON, after(layout.SCOPE_HORIZON)):
             self._target.put(key, row)
         owners = set(self._holed)
         for place in self._known:
             if place not in self._placed:
                 owners.add(layout.owner_of(place))
-        if everything:
-            owners.update(layout.owner_of(place) for place in self._placed)
+        for place in self._placed:
+            if self._partitions.of(place) in anew:
+                owners.add(layout.owner_of(place))
         owners |= self._missing_versions()
         for owner in owners:
-            self._target.put(layout.scope_horizon_key(owner), self._highest.to_bytes(8))
+            highest = self._highest[self._partitions.of(owner)]
+            self._target.put(layout.scope_horizon_key(owner), highest.to_bytes(8))
 
     def _missing_versions(self) -> set[bytes]:
         """Return the owners of changes that the journal names and no version row holds."""
@@ -375,15 +393,18 @@ class _Repair:
                             owners.add(layout.owner_of(change.place))
         return owners
 
-    def _identity(self) -> bytes:
+    def _identity(self, *, keyed: bool) -> StoreInfo:
         row = self._source.get(layout.STORE)
         try:
             info = msgspec.msgpack.decode(row or b"", type=StoreInfo)
         except (msgspec.MsgspecError, ValueError):
             self._lose("identity", "meta/store", "a new lineage was made")
-            info = StoreInfo(STORE_FORMAT, os.urandom(16), self._clock.now_ns())
-        keyed = self._key is not None
-        return msgspec.msgpack.encode(msgspec.structs.replace(info, keyed=keyed))
+            partitions = 1
+            for key, _ in self._source.rows(layout.META, after(layout.META)):
+                if key[3:] == layout.head_key(0)[3:]:
+                    partitions = max(partitions, int.from_bytes(key[1:3]) + 1)
+            info = StoreInfo(STORE_FORMAT, os.urandom(16), self._clock.now_ns(), partitions)
+        return msgspec.structs.replace(info, keyed=keyed)
 
     def _record_losses(self) -> None:
         """Commit to the new journal which keys were given up."""
@@ -394,7 +415,9 @@ class _Repair:
         ]
         if not lost:
             return
-        committer = Committer(self._engine, self._clock, self._payloads, self._key)
+        committer = Committer(
+            self._engine, self._clock, self._payloads, self._key, self._partitions
+        )
         for low in range(0, len(lost), _LOST_AT_ONCE):
             part = lost[low : low + _LOST_AT_ONCE]
             ops = [Op(wanted.LOST, layout.owner_of(place), place) for place in part]

@@ -34,6 +34,8 @@ class HistoryPolicy:
 
     def __post_init__(self) -> None:
         ScopePattern.parse(self.scopes)
+        if self.max_age is not None and not isinstance(self.max_age, timedelta):
+            raise ConfigurationError("max_age must be a timedelta")
         if self.max_age is not None and self.max_age < timedelta(0):
             raise ConfigurationError("max_age must not be negative")
         for name in ("max_versions", "max_bytes"):

@@ -13,7 +13,7 @@ from holdfast.clock import from_ns
 from holdfast.errors import StateError
 from holdfast.keys import after
 from holdfast.store import layout
-from holdfast.store.journal import journal_horizon, read_head
+from holdfast.store.journal import journal_horizon, read_heads
 from holdfast.store.kernel import Kernel
 
 _DISK_LOW = 64 * 1024 * 1024
@@ -39,9 +39,10 @@ class Health:
 def info(kernel: Kernel) -> dict[str, Any]:
     """Return facts about the store, all of them JSON types. Sizes in bytes."""
     with kernel.engine.read() as view:
-        head = read_head(view)
-        horizon, _ = journal_horizon(view)
+        heads = read_heads(view, kernel.partitions.all)
+        horizon = max(journal_horizon(view, p)[0] for p in kernel.partitions.all)
         scopes = len(view.scan(layout.SCOPES, after(layout.SCOPES), keys_only=True))
+    head = max(heads)
     stats = dict(kernel.engine.stats())
     traits = kernel.engine.traits
     return {
@@ -52,7 +53,7 @@ def info(kernel: Kernel) -> dict[str, Any]:
         "created_at": from_ns(kernel.info.created_ns).isoformat(),
         "revision": head.revision,
         "updated_at": from_ns(head.time_ns).isoformat() if head.revision else None,
-        "records": head.records,
+        "records": sum(each.records for each in heads),
         "scopes": scopes,
         "horizon": horizon,
         "partitions": kernel.info.partitions,

@@ -13,7 +13,7 @@ from holdfast.store import intent as wanted
 from holdfast.store import layout
 from holdfast.store.group import refuse_touched, touched_since
 from holdfast.store.intent import Op
-from holdfast.store.journal import journal_horizon, read_head
+from holdfast.store.journal import journal_horizon, read_heads
 from holdfast.store.kernel import Kernel
 from holdfast.store.past import Found, scope_horizon
 from holdfast.store.reader import PAGE
@@ -35,7 +35,8 @@ class TransactionCore:
     """The bookkeeping of one transaction, on places.
 
     Attributes:
-        start: The revision that all reads are as of; None until the first read or write.
+        starts: Per partition, the revision that all reads are as of; empty until the first read
+            or write.
         reads: Place to the revision read; 0 for absent.
         ranges: Half-open ranges scanned.
         writes: Place to the buffered write.
@@ -43,7 +44,8 @@ class TransactionCore:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self.start: int | None = None
+        self._of = kernel.partitions.of
+        self.starts: list[int] = []
         self.reads: dict[bytes, int] = {}
         self.ranges: list[tuple[bytes, bytes]] = []
         self.writes: dict[bytes, Buffered] = {}
@@ -53,10 +55,15 @@ class TransactionCore:
         with self._kernel.engine.read() as view:
             self._begin(view)
 
-    def _begin(self, view: View) -> int:
-        if self.start is None:
-            self.start = read_head(view).revision
-        return self.start
+    @property
+    def start(self) -> int:
+        """The highest revision that reads can see."""
+        return max(self.starts, default=0)
+
+    def _begin(self, view: View) -> None:
+        if not self.starts:
+            heads = read_heads(view, self._kernel.partitions.all)
+            self.starts = [head.revision for head in heads]
 
     def read(self, place: bytes) -> Found | None:
         """Return the committed record at `place`, remembered for the commit's check.
@@ -66,12 +73,14 @@ class TransactionCore:
         """
         kernel = self._kernel
         with kernel.engine.read() as view:
-            start = self._begin(view)
+            self._begin(view)
+            partition = self._of(place)
+            start = self.starts[partition]
             raw = view.get(layout.DATA + place)
-            now = kernel.reader.now(view).time_ns
+            present = kernel.reader.now(view, partition)
             found = parse(place, raw) if raw is not None else None
             revision = found.revision if found is not None else 0
-            if found is None and read_head(view).revision != start:
+            if found is None and present.revision != start:
                 revision = self._deleted_at(view, place, start)
                 horizon = scope_horizon(view, layout.owner_of(place))
                 if not revision and horizon > start:  # a delete since may have been trimmed
@@ -80,7 +89,7 @@ class TransactionCore:
                 error = conflict(place, start, revision, "snapshot")
                 error.reason = "snapshot"  # also where the store was empty at the start
                 raise error
-        if found is None or (found.expires_ns and found.expires_ns <= now):
+        if found is None or (found.expires_ns and found.expires_ns <= present.time_ns):
             self.reads.setdefault(place, 0)
             return None
         self.reads.setdefault(place, found.revision)
@@ -108,13 +117,15 @@ class TransactionCore:
         found: list[Found] = []
         self.ranges.append((start, stop))
         position, more = start, True
+        partition = self._of(start)
         while more:
             with kernel.engine.read() as view:
-                begun = self._begin(view)
-                moment = kernel.reader.now(view)
+                self._begin(view)
+                begun = self.starts[partition]
+                moment = kernel.reader.now(view, partition)
                 if moment.revision != begun:
-                    self._refuse_trimmed(view, begun)
-                    for touched in touched_since(view, begun):
+                    self._refuse_trimmed(view, partition, begun)
+                    for touched in touched_since(view, partition, begun):
                         refuse_touched(touched, [(start, stop)])
                 # The range is as it was at the start, so the present may be read instead.
                 page, more = kernel.reader.page(view, position, stop, moment, PAGE)
@@ -126,8 +137,8 @@ class TransactionCore:
                 self.reads.setdefault(item.place, item.record.revision)
         return found
 
-    def _refuse_trimmed(self, view: View, begun: int) -> None:
-        horizon, _ = journal_horizon(view)
+    def _refuse_trimmed(self, view: View, partition: int, begun: int) -> None:
+        horizon, _ = journal_horizon(view, partition)
         if begun < horizon:
             raise ConflictError(
                 f"the transaction started at revision {begun}, before the journal's horizon",
@@ -146,7 +157,7 @@ class TransactionCore:
                 limit=limit,
                 actual=limit + 1,
             )
-        if self.start is None:
+        if not self.starts:
             self.begin()
         self.writes[op.place] = Buffered(op, payload)
 
@@ -155,5 +166,5 @@ class TransactionCore:
         made.ops = [buffered.op for buffered in self.writes.values()]
         made.reads = self.reads
         made.ranges = self.ranges
-        made.since = self.start or 0
+        made.since = self.starts
         return made

@@ -16,13 +16,12 @@ from holdfast.keys import after
 from holdfast.store import layout, record
 from holdfast.store.journal import (
     DIGEST_MODULUS,
-    MAX_REVISION,
     Header,
-    pack_head,
     parse_header,
-    read_head,
+    read_heads,
 )
 from holdfast.store.kernel import Kernel
+from holdfast.store.partitions import Partitions
 from holdfast.store.record import parse
 from holdfast.store.value import Operation
 
@@ -50,8 +49,9 @@ class CopyReport:
 class Target:
     """Rows on their way into an empty engine, written in bounded batches."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, partitions: Partitions) -> None:
         self.engine = engine
+        self._of = partitions.of
         self._batch = Batch()
         self._size = 0
         with engine.read() as view:
@@ -74,7 +74,7 @@ class Target:
         self.put(layout.DATA + place, raw)
         found = parse(place, raw)
         if found.expires_ns:
-            self.put(layout.expiry_key(found.expires_ns, place), b"")
+            self.put(layout.expiry_key(self._of(place), found.expires_ns, place), b"")
 
     def header(self, key: bytes, row: bytes) -> Header:
         """Add a header and its index rows."""
@@ -83,9 +83,12 @@ class Target:
         for at, commit in enumerate(header.commits):
             revision = header.first + at
             if commit.given:
-                self.put(layout.commit_key(commit.commit_id), revision.to_bytes(8))
+                self.put(
+                    layout.commit_key(header.partition, commit.commit_id), revision.to_bytes(8)
+                )
             if commit.correlation is not None:
-                self.put(layout.correlation_key(commit.correlation, revision), b"")
+                text = commit.correlation
+                self.put(layout.correlation_key(header.partition, text, revision), b"")
         return header
 
     def flush(self) -> None:
@@ -110,7 +113,7 @@ class Target:
         if old is not None:
             expires = parse(place, old).expires_ns
             if expires:
-                batch.deletes.append(layout.expiry_key(expires, place))
+                batch.deletes.append(layout.expiry_key(self._of(place), expires, place))
             batch.deletes.append(layout.DATA + place)
         self.engine.write(Durability.RELAXED, lambda _: batch)
         if raw is not None:
@@ -155,12 +158,14 @@ def copy_store(kernel: Kernel, engine: Engine, progress: Progress | None = None)
         InvalidArgumentError: The target holds something.
         CorruptionError: A record or header of the source is damaged; use repair.
     """
-    target = Target(engine)
+    target = Target(engine, kernel.partitions)
     source = kernel.engine
     with kernel.pins.hold(0) as pin:
         pin.renew()
         with source.read() as view:
-            begun = read_head(view)
+            heads = read_heads(view, kernel.partitions.all)
+        begun = [head.revision for head in heads]
+        known = sum(head.records for head in heads)
         done = 0
         for rows in pages(source, layout.DATA, after(layout.DATA)):
             pin.renew()
@@ -168,36 +173,38 @@ def copy_store(kernel: Kernel, engine: Engine, progress: Progress | None = None)
                 target.record(key[1:], raw)
             done += len(rows)
             if progress is not None:
-                progress(done, max(begun.records, done))
+                progress(done, max(known, done))
         for rows in pages(source, layout.VERSIONS, after(layout.VERSIONS)):
             pin.renew()
             for key, raw in rows:
                 target.put(key, raw)
-        reached = 0
+        reached = [0] * len(begun)
         for _ in range(_ROUNDS):
-            reached, behind = _catch_up(kernel, target, reached, begun.revision)
-            if not behind:
+            if not _catch_up(kernel, target, reached, begun):
                 break
-        report = _finish(kernel, target, reached, begun.revision)
+        report = _finish(kernel, target, reached, begun)
     if progress is not None:
         progress(report.records, report.records)
     return report
 
 
-def _catch_up(kernel: Kernel, target: Target, reached: int, begun: int) -> tuple[int, bool]:
-    """Copy headers behind `reached` and what they changed; return how far, and if there is more."""
-    with kernel.engine.read() as view:
-        return _headers(view, target, reached, begun, limit=_ROWS)
+def _catch_up(kernel: Kernel, target: Target, reached: list[int], begun: list[int]) -> bool:
+    """Copy headers behind `reached` and what they changed; move it, and say if there is more."""
+    more = False
+    for partition in kernel.partitions.all:
+        with kernel.engine.read() as view:
+            more |= _headers(view, target, partition, reached, begun[partition], limit=_ROWS)
+    return more
 
 
 def _headers(
-    view: View, target: Target, reached: int, begun: int, limit: int | None
-) -> tuple[int, bool]:
-    rows = view.scan(layout.journal_key(reached + 1), layout.journal_key(MAX_REVISION), limit=limit)
+    view: View, target: Target, partition: int, reached: list[int], begun: int, limit: int | None
+) -> bool:
+    rows = view.scan(*layout.journal_range(partition, reached[partition]), limit=limit)
     touched: dict[bytes, None] = {}
     for key, row in rows:
         header = target.header(key, row)
-        reached = header.last
+        reached[partition] = header.last
         if header.last <= begun:
             continue
         for at, commit in enumerate(header.commits):
@@ -214,28 +221,30 @@ def _headers(
                         target.put(version, stored)
     for place in touched:
         target.replace(place, view.get(layout.DATA + place))
-    return reached, limit is not None and len(rows) == limit
+    return limit is not None and len(rows) == limit
 
 
-def _finish(kernel: Kernel, target: Target, reached: int, begun: int) -> CopyReport:
+def _finish(kernel: Kernel, target: Target, reached: list[int], begun: list[int]) -> CopyReport:
     """Catch up for the last time on one view, and make the target a store."""
     with kernel.engine.read() as view:
-        _headers(view, target, reached, begun, limit=None)
-        head = read_head(view)
+        for partition in kernel.partitions.all:
+            _headers(view, target, partition, reached, begun[partition], limit=None)
+        revision = max(head.revision for head in read_heads(view, kernel.partitions.all))
         # Leases of readers of the source mean nothing elsewhere; all other meta rows go along.
         for key, row in view.scan(layout.META, after(layout.META)):
-            if not key.startswith(layout.PIN) and key not in (layout.STORE, layout.HEAD):
+            if not key.startswith((layout.PIN, layout.SEQUENCE)) and key != layout.STORE:
                 target.put(key, row)
         for key, row in view.scan(layout.BLOBS, after(layout.BLOBS)):  # trained meanwhile
             target.put(key, row)
         identity = view.get(layout.STORE)
     target.directory()
-    target.put(layout.HEAD, pack_head(head))
+    if kernel.partitions.count > 1:  # whatever counts in the target's engine goes on from here
+        target.put(layout.SEQUENCE, revision.to_bytes(8))
     target.flush()
     records, versions, commits = _count(target.engine)
     assert identity is not None
     target.finish(identity)
-    return CopyReport(records, versions, commits, head.revision)
+    return CopyReport(records, versions, commits, revision)
 
 
 def _count(engine: Engine) -> tuple[int, int, int]:
@@ -247,10 +256,12 @@ def _count(engine: Engine) -> tuple[int, int, int]:
     return records, versions, commits
 
 
-def digest_of(engine: Engine) -> tuple[int, int]:
-    """Return the sum of the checksums of all live records, and their number."""
-    digest = records = 0
+def digests_of(engine: Engine, partitions: Partitions) -> list[tuple[int, int]]:
+    """Return, per partition, the sum of the checksums of its live records, and their number."""
+    digests, records = [0] * partitions.count, [0] * partitions.count
     for rows in pages(engine, layout.DATA, after(layout.DATA)):
-        digest += sum(int.from_bytes(raw[-record.SUM_SIZE :]) for _, raw in rows)
-        records += len(rows)
-    return digest % DIGEST_MODULUS, records
+        for key, raw in rows:
+            partition = partitions.of(key[1:])
+            digests[partition] += int.from_bytes(raw[-record.SUM_SIZE :])
+            records[partition] += 1
+    return [(d % DIGEST_MODULUS, n) for d, n in zip(digests, records, strict=True)]

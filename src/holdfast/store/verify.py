@@ -21,12 +21,14 @@ from holdfast.store import layout, record
 from holdfast.store.journal import (
     DIGEST_MODULUS,
     CommitEntry,
+    Head,
     Header,
     chain_hash,
     header_at,
     journal_horizon,
     parse_header,
     read_head,
+    read_heads,
     row_digest,
 )
 from holdfast.store.kernel import Kernel
@@ -69,10 +71,10 @@ def verify(kernel: Kernel, progress: Progress | None = None) -> list[Problem]:
     return _Verification(kernel, progress).run()
 
 
-def _commit_at(view: View, revision: int) -> CommitEntry | None:
+def _commit_at(view: View, partition: int, revision: int) -> CommitEntry | None:
     """Return the header's entry of a commit; None where there is none that can be read."""
     try:
-        header = header_at(view, revision)
+        header = header_at(view, partition, revision)
     except (CorruptionError, FormatVersionError):
         return None  # reported by the walk over the journal
     return header.commits[revision - header.first] if header is not None else None
@@ -84,9 +86,12 @@ class _Verification:
         self._progress = progress
         self._rows = 0
         self._problems: list[Problem] = []
-        # Sums of the row keys of versions between two revisions: those that headers name, and
-        # those that are there.
-        self._named = self._present = self._low = self._high = 0
+        self._of = kernel.partitions.of
+        # Sums of the row keys of versions between two revisions of their partition: those that
+        # headers name, and those that are there.
+        self._named = self._present = 0
+        self._low: list[int] = []
+        self._high: list[int] = []
 
     def run(self) -> list[Problem]:
         for walk in (
@@ -128,7 +133,7 @@ class _Verification:
     def _data(self) -> None:
         """Every live record: sound, of the newest version, indexed, in a listed scope."""
         for view, rows in self._pages(layout.DATA, after(layout.DATA)):
-            head = read_head(view)
+            heads = read_heads(view, self._kernel.partitions.all)
             owners: dict[bytes, bool] = {}
             for key, raw in rows:
                 place = key[1:]
@@ -146,11 +151,13 @@ class _Verification:
                 if found.kind != record.VALUE:
                     self._report("record-kind", where, "a live record is no full copy")
                     continue
+                partition = self._of(place)
+                head = heads[partition]
                 if found.revision > head.revision:
                     self._report("future-revision", where, f"revision {found.revision}")
                 self._check_newest(view, place, raw, found, head.trimmed)
                 if found.expires_ns:
-                    if view.get(layout.expiry_key(found.expires_ns, place)) is None:
+                    if view.get(layout.expiry_key(partition, found.expires_ns, place)) is None:
                         self._report("missing-expiry", where, "the expiry index lacks the key")
                 owner = layout.owner_of(place)
                 if owner not in owners:
@@ -197,16 +204,25 @@ class _Verification:
                     self._report("empty-scope", key[1:].hex(), "a listed scope holds no record")
 
     def _journal(self) -> None:
+        """Every partition's headers."""
+        every = self._kernel.partitions.all
+        with self._kernel.engine.read() as view:
+            self._low = [journal_horizon(view, partition)[0] for partition in every]
+            self._high = [head.revision for head in read_heads(view, every)]
+        for partition in every:
+            self._journal_of(partition)
+
+    def _journal_of(self, partition: int) -> None:
         """Every header: whole, chained, contiguous; its versions present and undisturbed."""
         last: Header | None = None
+        alone = self._kernel.partitions.count == 1  # else others have revisions in between
         expected = b""
         key = self._kernel.settings.chain_key
         checked = self._kernel.info.keyed == (key is not None)
-        with self._kernel.engine.read() as view:
-            self._low, self._high = journal_horizon(view)[0], read_head(view).revision
-        for view, rows in self._pages(layout.JOURNAL, after(layout.JOURNAL)):
+        reach = layout.journal_range(partition)
+        for view, rows in self._pages(*reach):
             for row_key, row in rows:
-                where = f"journal/{layout.journal_revision(row_key)}"
+                where = f"journal/{layout.journal_parts(row_key)[1]}"
                 try:
                     header = parse_header(row_key, row)
                 except StateError as error:
@@ -214,14 +230,14 @@ class _Verification:
                     last = None
                     continue
                 if last is None and not expected:
-                    horizon, expected = journal_horizon(view)
+                    horizon, expected = journal_horizon(view, partition)
                     if header.last <= horizon:
                         expected = b""  # left over from a compaction that was interrupted
                         continue
-                    if header.first != horizon + 1:
+                    if alone and header.first != horizon + 1:
                         self._report("journal-gap", where, f"nothing from {horizon + 1} on")
                 elif last is not None:
-                    if header.first != last.last + 1:
+                    if header.first != last.last + 1 if alone else header.first <= last.last:
                         self._report("journal-gap", where, f"nothing from {last.last + 1} on")
                     if header.time_ns < last.time_ns:
                         self._report("time-reversed", where, "older than the commit before")
@@ -230,21 +246,24 @@ class _Verification:
                 self._check_changes(view, header)
                 last, expected = header, chain_hash(row, key)
         with self._kernel.engine.read() as view:
-            head = read_head(view)
-            end = view.scan(layout.JOURNAL, after(layout.JOURNAL), reverse=True, limit=1)
-        revision = layout.journal_revision(end[0][0]) if end else journal_horizon(view)[0]
+            head = read_head(view, partition)
+            end = view.scan(*reach, reverse=True, limit=1)
+            horizon, _ = journal_horizon(view, partition)
+        revision = layout.journal_parts(end[0][0])[1] if end else horizon
         if head.revision != revision:
             self._report("head-differs", "meta/head", f"{head.revision}, journal ends {revision}")
         elif end and checked and chain_hash(end[0][1], key) != head.hash:
             self._report("chain-broken", "meta/head", "the last header is not the one committed")
 
     def _check_changes(self, view: View, header: Header) -> None:
+        partition = header.partition
         for at, commit in enumerate(header.commits):
             revision = header.first + at
-            if commit.given and view.get(layout.commit_key(commit.commit_id)) is None:
+            if commit.given and view.get(layout.commit_key(partition, commit.commit_id)) is None:
                 self._report("missing-commit-id", f"revision {revision}", "not indexed")
             if commit.correlation is not None:
-                if view.get(layout.correlation_key(commit.correlation, revision)) is None:
+                key = layout.correlation_key(partition, commit.correlation, revision)
+                if view.get(key) is None:
                     self._report("missing-correlation", f"revision {revision}", "not indexed")
             for change in commit.changes:
                 if change.operation == Operation.TRIM:
@@ -255,7 +274,9 @@ class _Verification:
                 if row is None:
                     self._check_trimmed(view, change.place, revision, where)
                     continue
-                if self._low < revision <= self._high:
+                if self._of(change.place) != partition:
+                    self._report("wrong-partition", where, f"in the journal of {partition}")
+                if self._low[partition] < revision <= self._high[partition]:
                     self._named += xxh3_64_intdigest(row_key)
                 if row_digest(row) != change.digest:
                     self._report("version-edited", where, "not what the journal recorded")
@@ -268,11 +289,12 @@ class _Verification:
     def _versions(self) -> None:
         """Every version row: sound, rebuildable, known to the journal."""
         for view, rows in self._pages(layout.VERSIONS, after(layout.VERSIONS)):
-            head = read_head(view)
+            heads = read_heads(view, self._kernel.partitions.all)
             for key, row in rows:
                 place, revision = layout.version_parts(key)
                 where = f"{record.describe(place)}@{revision}"
-                if self._low < revision <= self._high:
+                partition = self._partition(place)
+                if self._low[partition] < revision <= self._high[partition]:
                     self._present += xxh3_64_intdigest(key)
                 try:
                     found = parse_version(key, row)
@@ -280,19 +302,21 @@ class _Verification:
                 except StateError as error:
                     self._report("version-damaged", where, error.message)
                     continue
-                if revision > head.revision:
-                    self._report("future-revision", where, f"the head is at {head.revision}")
+                if revision > heads[partition].revision:
+                    head = heads[partition].revision
+                    self._report("future-revision", where, f"the head is at {head}")
         if self._named != self._present:
             self._unknown_versions()
 
     def _unknown_versions(self) -> None:
         """Every version row behind the journal's horizon is named by its commit's header."""
         for view, rows in self._pages(layout.VERSIONS, after(layout.VERSIONS)):
-            low = journal_horizon(view)[0]
             for key, _ in rows:
                 place, revision = layout.version_parts(key)
-                if low < revision <= self._high:
-                    commit = _commit_at(view, revision)
+                partition = self._partition(place)
+                low = journal_horizon(view, partition)[0]
+                if low < revision <= self._high[partition]:
+                    commit = _commit_at(view, partition, revision)
                     if commit is not None and place not in {c.place for c in commit.changes}:
                         where = f"{record.describe(place)}@{revision}"
                         self._report("unknown-version", where, "its commit does not name it")
@@ -314,7 +338,8 @@ class _Verification:
         """Every indexed commit id names its own commit."""
         for view, rows in self._pages(layout.COMMITS, after(layout.COMMITS)):
             for key, row in rows:
-                commit = _commit_at(view, int.from_bytes(row[:8]))
+                partition = int.from_bytes(key[1:3])
+                commit = _commit_at(view, partition, int.from_bytes(row[:8]))
                 if len(row) != 8 or commit is None or commit.commit_id != key[3:]:
                     self._report("stale-commit-id", key[3:].hex(), "names no commit")
 
@@ -322,45 +347,63 @@ class _Verification:
         """Every correlation row names a commit with that correlation."""
         for view, rows in self._pages(layout.CORRELATIONS, after(layout.CORRELATIONS)):
             for key, _row in rows:
-                revision = int.from_bytes(key[-8:])
-                commit = _commit_at(view, revision)
+                partition, revision = int.from_bytes(key[1:3]), int.from_bytes(key[-8:])
+                commit = _commit_at(view, partition, revision)
                 text = commit.correlation if commit is not None else None
-                if text is None or key != layout.correlation_key(text, revision):
+                if text is None or key != layout.correlation_key(partition, text, revision):
                     self._report("stale-correlation", f"revision {revision}", "no such commit")
 
+    def _partition(self, place: bytes) -> int:
+        """Return a place's partition, also where it is damaged: then its walk reports it."""
+        try:
+            return self._of(place)
+        except (ValueError, IndexError):
+            return 0
+
     def _totals(self) -> None:
-        """The sum of all live records' checksums, and their number, are what the head says."""
-        with self._kernel.engine.read() as view:
-            head = read_head(view)
-        moment = Moment(head.revision, 0)  # time 0: nothing has expired, as the digest counts
-        digest = records = 0
+        """The sums of all live records' checksums, and their number, are what the heads say."""
+        kernel, every = self._kernel, self._kernel.partitions.all
+        with kernel.engine.read() as view:
+            heads = read_heads(view, every)
+        digests, records = [0] * len(heads), [0] * len(heads)
         start, stop = b"\x00", b"\xff"
-        with self._kernel.pins.hold(head.revision) as pin:
+        with kernel.pins.hold(min(head.revision for head in heads)) as pin:
             while True:
                 pin.renew()
-                with self._kernel.engine.read() as view:
-                    if read_head(view).revision == head.revision:
-                        rows = view.scan(layout.DATA + start, layout.DATA + stop, limit=_ROWS)
-                        sums = [raw[-record.SUM_SIZE :] for _, raw in rows]
-                        places = [key[1:] for key, _ in rows]
-                    else:
-                        page = scan_at(
-                            view,
-                            self._kernel.payloads,
-                            start,
-                            stop,
-                            moment,
-                            limit=_ROWS,
-                            keys_only=True,
-                        )
-                        sums = [found.checksum for found in page]
-                        places = [found.place for found in page]
-                digest += sum(int.from_bytes(item) for item in sums)
-                records += len(sums)
-                if len(sums) < _ROWS:
+                with kernel.engine.read() as view:
+                    page = self._live_at(view, heads, start, stop)
+                for place, checksum in page:
+                    partition = self._partition(place)
+                    digests[partition] += int.from_bytes(checksum)
+                    records[partition] += 1
+                if len(page) < _ROWS:
                     break
-                start = layout.behind(places[-1])
-        if records != head.records:
-            self._report("count", "meta/head", f"{records} records, the head says {head.records}")
-        if digest % DIGEST_MODULUS != head.digest:
-            self._report("digest", "meta/head", "the live records are not those committed")
+                start = layout.behind(page[-1][0])
+        for partition, head in enumerate(heads):
+            where = f"meta/head/{partition}" if partition else "meta/head"
+            found = records[partition]
+            if found != head.records:
+                self._report("count", where, f"{found} records, the head says {head.records}")
+            if digests[partition] % DIGEST_MODULUS != head.digest:
+                self._report("digest", where, "the live records are not those committed")
+
+    def _live_at(
+        self, view: View, heads: list[Head], start: bytes, stop: bytes
+    ) -> list[tuple[bytes, bytes]]:
+        """Return places and checksums of the records that lived when the heads were read."""
+        if read_heads(view, self._kernel.partitions.all) == heads:
+            rows = view.scan(layout.DATA + start, layout.DATA + stop, limit=_ROWS)
+            return [(key[1:], raw[-record.SUM_SIZE :]) for key, raw in rows]
+        # Time 0: nothing has expired, as the digest counts.
+        moment = Moment(0, 0, [head.revision for head in heads])
+        page = scan_at(
+            view,
+            self._kernel.payloads,
+            start,
+            stop,
+            moment,
+            self._of,
+            limit=_ROWS,
+            keys_only=True,
+        )
+        return [(found.place, found.checksum) for found in page]
