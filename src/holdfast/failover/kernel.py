@@ -197,7 +197,10 @@ class FailoverKernel(Kernel):
             raise ForkedError("a store with failover was inherited over a fork")
         side = self._side
         try:
-            return verb(side)
+            result = verb(side)
+            if side is self._side or side is not self._degraded:
+                return result
+            # The spill was read while it ceased to stand in: its answer may be neither's.
         except (EngineError, ClosedError):
             if self.closed or side is self._side:
                 raise
@@ -273,11 +276,16 @@ class FailoverKernel(Kernel):
     def switch(self, primary: Kernel) -> None:
         """Send calls to the primary. What the spill has must be there."""
         with self._mutex:
-            self._knowledge.forget()
             self._gate.shut()
-            self.breaker = breaking.closed(self.clock.now_ns())
             self.info = primary.info
+            self.breaker = breaking.closed(self.clock.now_ns())
             self.primary = self._side = primary
+            self._knowledge.forget()
+            if self.spill.outage is not None:
+                try:
+                    self.spill.end()
+                except StateError as error:  # it says that nothing is left to replay, as it is
+                    _log.warning("the spill cannot note the end of an outage: %s", error.code)
 
     def probing(self) -> Gate:
         """Note that the primary is tried again, and return the gate of the spill."""
@@ -286,7 +294,8 @@ class FailoverKernel(Kernel):
 
     def probe_failed(self, code: str) -> None:
         """Note that it was to no avail."""
-        began = self.spill.outage.began_ns if self.spill.outage is not None else 0
+        outage = self.spill.outage
+        began = 0 if outage is None else outage.began_ns
         now, most = self.clock.now_ns(), self.failover.probe_most
         self.breaker = breaking.probe_failed(self.breaker, code, now, began, most)
 

@@ -79,9 +79,10 @@ class Knowledge:
 
     def look(self, view: View, place: bytes) -> Known | None:
         """Return what is known of `place` in a view of the spill; None for nothing at all."""
-        spill = self._spill
-        assert spill.outage is not None
-        start = spill.outage.start
+        spill, outage = self._spill, self._spill.outage
+        if outage is None:
+            raise DegradedError("the primary came back over this read", hint="read again")
+        start = outage.start
         raw = view.get(layout.DATA + place)
         newest = 0 if raw is None else peek(raw).revision
         adopted = self._adopted.get(place, -1)

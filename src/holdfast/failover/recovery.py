@@ -134,7 +134,6 @@ class Recovery:
                 while replay.step():
                     pass
                 self.replayed += replay.carried
-                kernel.spill.end()
                 kernel.switch(primary)
         except Exception as error:  # noqa: BLE001 - whatever it is, the store stays on its spill
             code = error.code if isinstance(error, StateError) else "internal"

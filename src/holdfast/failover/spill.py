@@ -156,7 +156,8 @@ class Spill:
 
     def pending(self) -> int:
         """Return how many of the spill's revisions are not replayed, about how many commits."""
-        return 0 if self.outage is None else self.kernel.head_revision() - self.outage.done
+        outage = self.outage
+        return 0 if outage is None else self.kernel.head_revision() - outage.done
 
     def commits(self, since: int) -> tuple[list[tuple[int, Header, CommitEntry]], bool]:
         """Return commits of the spill behind a revision, in order, and whether there are more."""
