@@ -11,8 +11,9 @@ import pytest
 import holdfast
 from holdfast import Durability, ScopePolicy, StateManager
 from holdfast.testing import FakeClock
+from tests.servers import store_url
 
-ENGINES = ("memory", "sqlite", "rocksdb")
+ENGINES = ("memory", "sqlite", "rocksdb", "postgres")
 STORES = (*ENGINES, "memory/4")  # the last one has four partitions
 
 #: Most tests are about what is stored, not about the disk: `os` saves them the fsyncs.
@@ -43,6 +44,8 @@ class Stores:
 
     def url(self, name: str = "store") -> str:
         """Return the URL of a store."""
+        if self.engine == "postgres":
+            return store_url(self.directory / name)
         return f"{self.engine}:{self.directory / name}" if self.persistent else "memory:"
 
     def __call__(self, name: str = "store", **options: Any) -> StateManager:

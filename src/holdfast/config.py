@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 _UNITS |= {"k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30}
+_SERVERS = ("postgresql", "postgres")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -34,7 +35,8 @@ class EngineURL:
 
     Attributes:
         scheme: The engine's name, e.g. ``"sqlite"``.
-        location: All between scheme and query, percent-decoded only where a query was given.
+        location: All between scheme and query, percent-decoded only where a query was given; of a
+            server (``//user:password@host/database``) as it is, for its own library to read.
         params: Options, as text.
     """
 
@@ -43,9 +45,15 @@ class EngineURL:
     params: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        # Options may carry secrets one day (a password of a server): names only.
+        # Passwords stand before the host, or in options: of those names only.
         names = "&".join(f"{name}=…" for name in self.params)
-        return f"{self.scheme}:{self.location}" + (f"?{names}" if names else "")
+        location = self.location
+        if self.scheme in _SERVERS:
+            user, at, place = location.rpartition("@")
+            location = user.partition(":")[0] + at + place
+        return f"{self.scheme}:{location}" + (f"?{names}" if names else "")
+
+    __repr__ = __str__
 
 
 def parse_url(target: str | os.PathLike[str]) -> EngineURL:
@@ -76,7 +84,7 @@ def parse_url(target: str | os.PathLike[str]) -> EngineURL:
     location, _, query = rest.partition("?")
     if location.startswith("//") and scheme in ("memory", "sqlite", "rocksdb"):
         location = location[2:]
-    if query:
+    if query and scheme not in _SERVERS:
         location = unquote(location)
     params: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):

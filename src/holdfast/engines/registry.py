@@ -26,6 +26,11 @@ _BUILT_IN = {
     "rocksdb": "holdfast.engines.rocksdb",
 }
 
+_SERVERS = {  # these know themselves whether there is a store
+    "postgresql": "holdfast.engines.postgres",
+    "postgres": "holdfast.engines.postgres",
+}
+
 OpenEngine = Callable[..., Engine]
 
 
@@ -53,6 +58,8 @@ def open_engine(
         raise ConfigurationError(
             f"a {type(target).__name__} is neither a path, a URL nor settings of an engine"
         )
+    if scheme in _SERVERS:
+        return _find(scheme)(target, read_only=read_only, create=create, clock=clock)
     place = target.location if isinstance(target, EngineURL) else getattr(target, "path", "")
     if not create and scheme in _BUILT_IN and not os.path.exists(place):
         raise NotAStoreError(f"there is no store at {os.fspath(place)}")
@@ -71,20 +78,23 @@ def new_engine(target: str | os.PathLike[str]) -> Engine:
         raise InvalidArgumentError(
             f"{url.location} exists already", hint="name a path that does not exist yet"
         )
+    if url.scheme in _SERVERS:
+        return _find(url.scheme)(url, new=True)
     return open_engine(url)
 
 
 def _find(scheme: str) -> OpenEngine:
     if scheme == "memory":
         return _open_memory
-    if scheme in _BUILT_IN:
-        opener: OpenEngine = importlib.import_module(_BUILT_IN[scheme]).open_engine
+    module = _BUILT_IN.get(scheme) or _SERVERS.get(scheme)
+    if module is not None:
+        opener: OpenEngine = importlib.import_module(module).open_engine
         return opener
     found = entry_points(group=_GROUP)
     for entry in found.select(name=scheme):
         loaded: OpenEngine = entry.load()
         return loaded
-    known = sorted({"memory", *_BUILT_IN, *found.names})
+    known = sorted({"memory", *_BUILT_IN, *_SERVERS, *found.names})
     raise ConfigurationError(
         f"no engine serves {scheme}: URLs", hint=f"there is {', '.join(known)}; or give a path"
     )
