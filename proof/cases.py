@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proof import failover
 from proof.case import Case
 
-CASES: dict[str, Case] = {case.name: case for case in ()}
+CASES: dict[str, Case] = {case.name: case for case in (failover.CASE,)}

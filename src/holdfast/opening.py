@@ -14,7 +14,7 @@ from holdfast.engines.base import Engine
 from holdfast.engines.registry import new_engine, open_engine
 from holdfast.errors import ConfigurationError
 from holdfast.failover.kernel import FailoverKernel
-from holdfast.failover.settings import FailoverSettings
+from holdfast.failover.settings import REMOTE_TIMEOUT, FailoverSettings
 from holdfast.manager import StateManager
 from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.store.policy import ScopePolicy
@@ -128,6 +128,10 @@ def open_with_failover(
     clock: Clock | None = None,
 ) -> Kernel:
     """Open a primary and its spill."""
+    if isinstance(target, EngineURL) and target.is_server:
+        # Nobody waits for a server that is silent much longer than it takes to go elsewhere.
+        params = {"timeout": str(REMOTE_TIMEOUT), **target.params}
+        target = dataclasses.replace(target, params=params)
 
     def open_primary(create: bool) -> Engine:
         return open_engine(target, create=create, clock=clock)

@@ -8,7 +8,6 @@ look and a write. Conflicts are settled by policy, and recorded before they are 
 from __future__ import annotations
 
 import hashlib
-import threading
 from dataclasses import dataclass
 
 from holdfast.clock import from_ns
@@ -115,45 +114,47 @@ class Replay:
         page = page[:PART]
         group: list[Pending] = []
         places: set[bytes] = set()
-        for revision, header, commit in page:
-            pending = self._pending(revision, header, commit)
-            if pending is None:
-                continue
+        for pending in self._pending(page):
             touched = {change.place for change in pending.changes}
-            if pending.note.based is not None or not places.isdisjoint(touched):
+            alone = pending.note.based is not None
+            if alone or not places.isdisjoint(touched):
                 self._carry(group)
                 group, places = [], set()
             group.append(pending)
             places |= touched
-            if pending.note.based is not None:
+            if alone:
                 self._carry(group)
                 group, places = [], set()
         self._carry(group)
         if page:
             self._position = page[-1][0]
+            self._primary.engine.flush()  # commits are not waited for one by one
             self._spill.replayed(self._position)
         return more or self._spill.kernel.head_revision() > self._position
 
     # --- reading the spill --------------------------------------------------------------------
 
-    def _pending(self, revision: int, header: Header, commit: CommitEntry) -> Pending | None:
-        if commit.commit_id.startswith(self._identity.mark):
-            return None
+    def _pending(self, page: list[tuple[int, Header, CommitEntry]]) -> list[Pending]:
+        """Return what is to be carried over of a page of the spill's journal."""
+        mark, payloads = self._identity.mark, self._spill.kernel.payloads
+        ours = [each for each in page if not each[2].commit_id.startswith(mark)]
+        found: list[Pending] = []
         with self._spill.engine.read() as view:
-            row = view.get(rows.NOTE + commit.commit_id)
-            note = Note() if row is None else rows.unpack_note(row)
-            moment = Moment(revision, 0)
-            changes = []
-            for entry in commit.changes:
-                if entry.operation not in _CARRIED:
-                    continue
-                found = None
-                if entry.operation != Operation.DELETE:
-                    found = find_at(view, self._spill.kernel.payloads, entry.place, moment)
-                changes.append(Change(entry.place, Operation(entry.operation), found))
-        if not changes and not commit.given:
-            return None
-        return Pending(revision, header.time_ns, commit, note, changes)
+            notes = view.get_many([rows.NOTE + commit.commit_id for _, _, commit in ours])
+            for (revision, header, commit), row in zip(ours, notes, strict=True):
+                note = Note() if row is None else rows.unpack_note(row)
+                moment = Moment(revision, 0)
+                changes = []
+                for entry in commit.changes:
+                    if entry.operation not in _CARRIED:
+                        continue
+                    made = None
+                    if entry.operation != Operation.DELETE:
+                        made = find_at(view, payloads, entry.place, moment)
+                    changes.append(Change(entry.place, Operation(entry.operation), made))
+                if changes or commit.given:
+                    found.append(Pending(revision, header.time_ns, commit, note, changes))
+        return found
 
     # --- writing the primary ------------------------------------------------------------------
 
@@ -181,14 +182,13 @@ class Replay:
                 self._carried(pending, intent)
 
     def _submit(self, intents: list[Intent]) -> None:
-        """Commit intents through the primary's lane, together where it can."""
-        done = threading.Semaphore(0)
-        for intent in intents:
-            intent.wake = done.release
-            if self._primary.lane.submit_waking(intent):
-                done.release()
-        for _ in intents:
-            done.acquire()
+        """Commit intents as one group.
+
+        In this thread: nobody else writes through this handle yet, and handing each group to the
+        lane's thread costs more than committing it where the writers of the spill are busy.
+        """
+        if intents:
+            self._primary.committer.commit(intents)
 
     def _again(self, pending: Pending) -> Intent:
         for _ in attempts():
@@ -285,7 +285,7 @@ class Replay:
         for op in ops:
             found = current[op.place]
             op.if_revision = 0 if found is None else found.record.revision
-        intent = Intent(ops, Durability.SYNC)
+        intent = Intent(ops, Durability.OS)
         intent.commit_id, intent.given = self._commit_id(pending), True
         entry = pending.entry
         intent.actor, intent.correlation = entry.actor, entry.correlation

@@ -12,7 +12,7 @@ from holdfast.failover.conflict import Conflict
 
 POLICIES = ("keep_ours", "keep_theirs")
 
-#: Seconds after which a call of a remote primary counts as failed, unless its URL says otherwise.
+#: Seconds that a call of a server waits, unless the primary's URL says otherwise.
 REMOTE_TIMEOUT = 2.0
 
 
