@@ -17,6 +17,7 @@ from holdfast.store.journal import (
     chain_hash,
     headers_between,
     journal_horizon,
+    parse_head,
     read_head,
 )
 from holdfast.store.value import Operation
@@ -79,6 +80,18 @@ class Meanwhile:
                         self._note(header.first + at, commit)
                 position = header.last
             self._positions[partition] = position
+
+    def moved(self, heads: Sequence[bytes | None]) -> bool:
+        """Say whether there is anything to `look` at, from the partitions' heads."""
+        return any(
+            parse_head(row).revision > self._positions.get(partition, 0)
+            for partition, row in enumerate(heads)
+        )
+
+    def did(self, partition: int, revision: int) -> None:
+        """Note a commit of this writer: one that follows what was seen need not be looked at."""
+        if revision == self._positions.get(partition, 0) + 1:
+            self._positions[partition] = revision
 
     def _note(self, revision: int, commit: CommitEntry) -> None:
         mine = commit.commit_id.startswith(self._prefix) or commit.commit_id in self._given

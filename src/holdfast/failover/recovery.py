@@ -125,11 +125,11 @@ class Recovery:
             replay.begin()
             more = True
             while more:  # writers go on meanwhile, and are outrun
-                gate.pace(PART // 4)
+                gate.pace(PART // 8)
                 more = replay.step()
                 if self._stopping:
                     raise ClosedError("the store is being closed")
-                more = more and kernel.spill.pending() > PART // 4
+                more = more and kernel.spill.pending() > PART // 8
             with gate.alone():
                 while replay.step():
                     pass

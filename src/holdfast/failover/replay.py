@@ -162,8 +162,6 @@ class Replay:
         """Commit a group whose commits do not touch each other's places."""
         if not group:
             return
-        with self._primary.engine.read() as view:
-            self._meanwhile.look(view, self._primary.partitions.all)
         current = self._current([c.place for pending in group for c in pending.changes])
         ready: list[tuple[Pending, Intent]] = []
         for pending in group:
@@ -192,8 +190,6 @@ class Replay:
 
     def _again(self, pending: Pending) -> Intent:
         for _ in attempts():
-            with self._primary.engine.read() as view:
-                self._meanwhile.look(view, self._primary.partitions.all)
             intent = self._intent(pending, self._current([c.place for c in pending.changes]))
             if intent is None:
                 done = Intent([], Durability.SYNC)
@@ -211,6 +207,8 @@ class Replay:
             self._spill.mirror.forget(places)
         if intent.revision:
             self._advance(pending.entry, intent.revision)
+            if self._primary.partitions.count == 1:
+                self._meanwhile.did(0, intent.revision)
             ours = self._meanwhile.ours
             for place in places:
                 ours[place] = max(intent.revision, ours.get(place, 0))
@@ -233,9 +231,15 @@ class Replay:
         self._record(pending, settled)
 
     def _current(self, places: list[bytes]) -> dict[bytes, Found | None]:
-        """Return what the primary has at each place."""
-        raws = self._primary.engine.get_many([layout.DATA + place for place in places])
-        live = self._primary.reader.live
+        """Return what the primary has at each place, and see what others did until then."""
+        every = self._primary.partitions.all
+        keys = [layout.head_key(partition) for partition in every]
+        keys += [layout.DATA + place for place in places]
+        found = self._primary.engine.get_many(keys)
+        if self._meanwhile.moved(found[: len(every)]):
+            with self._primary.engine.read() as view:
+                self._meanwhile.look(view, every)
+        live, raws = self._primary.reader.live, found[len(every) :]
         return {place: live(place, raw) for place, raw in zip(places, raws, strict=True)}
 
     def _is_landed(self, pending: Pending) -> bool:

@@ -24,7 +24,7 @@ from holdfast.store import layout
 from holdfast.store.journal import CommitEntry, Header, parse_header
 from holdfast.store.kernel import Kernel, StoreSettings
 
-_HEADERS = 64
+HEADERS = 200  #: read at once
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -162,14 +162,14 @@ class Spill:
     def commits(self, since: int) -> tuple[list[tuple[int, Header, CommitEntry]], bool]:
         """Return commits of the spill behind a revision, in order, and whether there are more."""
         with self.engine.read() as view:
-            page = view.scan(*layout.journal_range(0, since), limit=_HEADERS)
+            page = view.scan(*layout.journal_range(0, since), limit=HEADERS)
         found = []
         for row in page:
             header = parse_header(*row)
             for at, commit in enumerate(header.commits):
                 if header.first + at > since:
                     found.append((header.first + at, header, commit))
-        return found, len(page) == _HEADERS
+        return found, len(page) == HEADERS
 
     def close(self) -> None:
         """Close the spill's store and let others have it."""
