@@ -244,6 +244,14 @@ class FailoverKernel(Kernel):
                 now, wait = self.clock.now_ns(), self.failover.probe_every
                 self._trip(primary, primary.engine, breaking.opened(error.code, now, wait))
 
+    def leave(self) -> None:
+        """Go to the spill although the primary is there."""
+        with self._mutex:
+            primary = self.primary
+            if primary is not None and isinstance(primary.engine, WatchedEngine):
+                now, wait = self.clock.now_ns(), self.failover.probe_every
+                self._trip(primary, primary.engine, breaking.opened("left", now, wait))
+
     def succeeded(self) -> None:
         """Hear that the primary answered."""
         if self.breaker.failures:

@@ -88,6 +88,14 @@ class FailoverReport:
         """Try the primary now, not at the next probe; return whether the store runs on it."""
         return self._kernel.probe()
 
+    def leave(self) -> None:
+        """Go to the spill now, as if the primary were away: for its upkeep, and for drills.
+
+        Probes begin after `probe_every` as they do in any outage. Calls that are under way at the
+        primary end there.
+        """
+        self._kernel.leave()
+
     def dismiss(self) -> int:
         """Forget every conflict and every finished provisional write; return how many.
 
