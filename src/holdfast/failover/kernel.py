@@ -12,14 +12,14 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
 from holdfast.clock import Clock
-from holdfast.engines.base import Body, Durability, Engine
+from holdfast.engines.base import Engine
 from holdfast.errors import (
     ClosedError,
     DegradedError,
@@ -34,7 +34,6 @@ from holdfast.failover.degraded import (
     DegradedEngine,
     DegradedPayloads,
     DegradedReader,
-    Spilled,
     refusal,
 )
 from holdfast.failover.gate import Gate
@@ -45,13 +44,13 @@ from holdfast.failover.rows import shown
 from holdfast.failover.settings import FailoverSettings
 from holdfast.failover.spill import Spill
 from holdfast.failover.spilling import Spilling
+from holdfast.failover.switched import SwitchedEngine, SwitchedReader
 from holdfast.failover.watch import WatchedEngine
 from holdfast.store import layout
 from holdfast.store.ephemeral import Ephemeral
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo, StoreSettings
 from holdfast.store.lane import Lane
-from holdfast.store.past import Found
 from holdfast.store.pins import Pins
 from holdfast.store.reader import Reader
 
@@ -74,6 +73,8 @@ class FailoverKernel(Kernel):
     Attributes:
         primary: The primary's store; None while it is away.
         spill: The spill.
+        stand_in: What stands in for the primary's store while that is away.
+        side: The store in use: the primary, or the stand-in.
         breaker: The circuit breaker.
 
     Raises:
@@ -103,10 +104,10 @@ class FailoverKernel(Kernel):
         self._spilling = Spilling(self.spill, self._knowledge)
         self._open_primary = open_primary
         self._ids = itertools.count(int.from_bytes(os.urandom(8)))
-        self._degraded = self._degraded_side()
-        self._side: Any = self._degraded
-        self.engine = cast(Engine, _SwitchedEngine(self))
-        self.reader = cast(Reader, _SwitchedReader(self))
+        self.stand_in = self._degraded_side()
+        self.side: Any = self.stand_in
+        self.engine = cast(Engine, SwitchedEngine(self))
+        self.reader = cast(Reader, SwitchedReader(self))
         self.lane = cast(Lane, FailoverLane(self, self._spilling, self._gate))
         self._recovery = Recovery(self)
         try:
@@ -171,14 +172,14 @@ class FailoverKernel(Kernel):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._side, name)
+        return getattr(self.side, name)
 
     # --- where calls go -------------------------------------------------------------------
 
     @property
     def degraded(self) -> bool:
         """Say whether the primary is away."""
-        return self._side is self._degraded
+        return self.side is self.stand_in
 
     def is_away(self) -> bool:
         """Say the same, once a switch that is being made is made."""
@@ -195,26 +196,26 @@ class FailoverKernel(Kernel):
         """Read from the store in use; where that fails because it is away, from the other."""
         if os.getpid() != self._pid:
             raise ForkedError("a store with failover was inherited over a fork")
-        side = self._side
+        side = self.side
         try:
             result = verb(side)
-            if side is self._side or side is not self._degraded:
+            if side is self.side or side is not self.stand_in:
                 return result
             # The spill was read while it ceased to stand in: its answer may be neither's.
         except (EngineError, ClosedError):
-            if self.closed or side is self._side:
+            if self.closed or side is self.side:
                 raise
-        return verb(self._side)
+        return verb(self.side)
 
     def refusing(self, what: str, verb: Callable[[Any], T]) -> T:
         """Do what only the primary can do; where it goes away over it, say so."""
-        side = self._side
+        side = self.side
         try:
             return verb(side)
         except OutcomeUnknownError:
             raise
         except EngineError as error:
-            if side is self._side or isinstance(error, DegradedError):
+            if side is self.side or isinstance(error, DegradedError):
                 raise
             raise refusal(what) from error
 
@@ -275,7 +276,7 @@ class FailoverKernel(Kernel):
         self._knowledge.forget()
         self._gate.open()
         self._spilling.payloads = primary.payloads
-        self.primary, self._side = None, self._degraded
+        self.primary, self.side = None, self.stand_in
         self.breaker = after
         engine.give_up()
         _log.warning("the primary is away (%s): the spill takes over", code)
@@ -287,7 +288,7 @@ class FailoverKernel(Kernel):
             self._gate.shut()
             self.info = primary.info
             self.breaker = breaking.closed(self.clock.now_ns())
-            self.primary = self._side = primary
+            self.primary = self.side = primary
             self._knowledge.forget()
             if self.spill.outage is not None:
                 try:
@@ -391,53 +392,6 @@ class FailoverKernel(Kernel):
 
     def after_fork(self) -> None:
         """Leave the child's copy as it is: every call of it says that it was inherited."""
-
-
-class _SwitchedEngine:
-    """The engine of the store in use."""
-
-    def __init__(self, kernel: FailoverKernel) -> None:
-        self._kernel = kernel
-
-    def get(self, key: bytes) -> bytes | None:
-        raw: bytes | None = self._kernel.call(lambda side: side.engine.get(key))
-        return raw
-
-    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        found: list[bytes | None] = self._kernel.call(lambda side: side.engine.get_many(keys))
-        return found
-
-    def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
-        def change(side: Any) -> None:
-            side.engine.write(durability, body, partitions)
-
-        self._kernel.refusing("this change of the store", change)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kernel._side.engine, name)
-
-
-class _SwitchedReader:
-    """The reader of the store in use; single keys are read from whichever answers."""
-
-    def __init__(self, kernel: FailoverKernel) -> None:
-        self._kernel = kernel
-
-    def value(self, place: bytes, default: Any) -> Any:
-        return self._kernel.call(lambda side: side.reader.value(place, default))
-
-    def current(self, place: bytes) -> Found | None:
-        found: Found | None = self._kernel.call(lambda side: side.reader.current(place))
-        return found
-
-    def live(self, place: bytes, raw: bytes | None) -> Found | None:
-        if isinstance(raw, Spilled):  # read before the switch back
-            return self._kernel._degraded.reader.live(place, raw)  # type: ignore[no-any-return]
-        found: Found | None = self._kernel.call(lambda side: side.reader.live(place, raw))
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kernel._side.reader, name)
 
 
 _open: weakref.WeakSet[FailoverKernel] = weakref.WeakSet()

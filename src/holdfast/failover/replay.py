@@ -8,50 +8,28 @@ look and a write. Conflicts are settled by policy, and recorded before they are 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from holdfast.clock import from_ns
 from holdfast.engines.base import Batch, Durability
 from holdfast.errors import ConflictError, CorruptionError, EngineError, StateError
 from holdfast.failover import rows
 from holdfast.failover.meanwhile import Meanwhile
-from holdfast.failover.rows import Note
+from holdfast.failover.pending import Pending, read_pending
 from holdfast.failover.settle import Change, Policy, Settled, refused, settle, yielded
 from holdfast.failover.spill import Spill
 from holdfast.keys import after
 from holdfast.store import intent as wanted
 from holdfast.store import layout
 from holdfast.store.intent import Intent, Op
-from holdfast.store.journal import CommitEntry, Header
+from holdfast.store.journal import CommitEntry
 from holdfast.store.kernel import Kernel
-from holdfast.store.past import Found, Moment, find_at
+from holdfast.store.past import Found
 from holdfast.store.retrying import attempts, exhausted
 from holdfast.store.value import Operation
 
 PART = 200  #: commits carried over between two looks at the writers
 _CARRIED = (Operation.SET, Operation.DELETE, Operation.TOUCH)
 _CAUSE_BYTES = 255
-
-
-@dataclass(slots=True)
-class Pending:
-    """One commit of the spill that the primary has not got, as far as is known.
-
-    Attributes:
-        revision: In the spill.
-        made_ns: When it was acknowledged there.
-        entry: Its entry in the spill's journal.
-        note: What the journal does not say.
-        changes: What it did.
-        again: The primary has it, and it is done once more, to stand where it was acknowledged.
-    """
-
-    revision: int
-    made_ns: int
-    entry: CommitEntry
-    note: Note
-    changes: list[Change]
-    again: bool = False
 
 
 class Replay:
@@ -114,7 +92,7 @@ class Replay:
         page = page[:PART]
         group: list[Pending] = []
         places: set[bytes] = set()
-        for pending in self._pending(page):
+        for pending in read_pending(self._spill, page):
             touched = {change.place for change in pending.changes}
             alone = pending.note.based is not None
             if alone or not places.isdisjoint(touched):
@@ -131,30 +109,6 @@ class Replay:
             self._primary.engine.flush()  # commits are not waited for one by one
             self._spill.replayed(self._position)
         return more or self._spill.kernel.head_revision() > self._position
-
-    # --- reading the spill --------------------------------------------------------------------
-
-    def _pending(self, page: list[tuple[int, Header, CommitEntry]]) -> list[Pending]:
-        """Return what is to be carried over of a page of the spill's journal."""
-        mark, payloads = self._identity.mark, self._spill.kernel.payloads
-        ours = [each for each in page if not each[2].commit_id.startswith(mark)]
-        found: list[Pending] = []
-        with self._spill.engine.read() as view:
-            notes = view.get_many([rows.NOTE + commit.commit_id for _, _, commit in ours])
-            for (revision, header, commit), row in zip(ours, notes, strict=True):
-                note = Note() if row is None else rows.unpack_note(row)
-                moment = Moment(revision, 0)
-                changes = []
-                for entry in commit.changes:
-                    if entry.operation not in _CARRIED:
-                        continue
-                    made = None
-                    if entry.operation != Operation.DELETE:
-                        made = find_at(view, payloads, entry.place, moment)
-                    changes.append(Change(entry.place, Operation(entry.operation), made))
-                if changes or commit.given:
-                    found.append(Pending(revision, header.time_ns, commit, note, changes))
-        return found
 
     # --- writing the primary ------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from holdfast.clock import from_ns
 from holdfast.engines.base import Batch, Durability
+from holdfast.errors import StateError
 from holdfast.failover import rows
 from holdfast.failover.breaker import State
 from holdfast.failover.conflict import Conflict, Provisional
@@ -115,7 +116,10 @@ class FailoverReport:
         """Return the health of the store in use, with a component ``"failover"``."""
         kernel = self._kernel
         primary = kernel.primary
-        whole = status.health(self._spill.kernel if primary is None else primary)
+        try:
+            whole = status.health(self._spill.kernel if primary is None else primary)
+        except StateError:  # it went away over the question
+            whole = status.health(self._spill.kernel)
         told = self.status()
         word = "ok" if told.state == State.CLOSED.value and told.code is None else "degraded"
         if told.state != State.CLOSED.value and told.code in _FATAL:
