@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import DegradedError, SetOperation, StateManager
+from holdfast import ConflictError, DegradedError, SetOperation, StateManager
 from holdfast.errors import EngineError, OutcomeUnknownError
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.replay import stamped
@@ -307,3 +307,57 @@ def test_what_the_primary_refuses_is_recorded(world: World) -> None:
     assert conflict.ours is not None
     assert conflict.ours.value == 2
     assert state.get(A, "next") == 3
+
+
+def test_a_write_in_doubt_that_was_seen(world: World) -> None:
+    """A write that landed is found also where the head that was seen lies behind it."""
+    state, others = world.open(), world.others()
+    state.set(A, "k", 0)
+    kernel = state._kernel
+    assert isinstance(kernel, FailoverKernel)
+
+    def lose_the_reply() -> None:
+        assert kernel.primary is not None
+        kernel.look(kernel.primary)  # the heartbeat of that very moment
+        raise OutcomeUnknownError("no reply")
+
+    engine = world.engines[-1]
+    engine.plan = FaultPlan({("ack", engine.counts["ack"]): lose_the_reply})
+    assert state.set(A, "k", 1) < 0
+    back(world, state)
+    assert [c.value for c in others.history(A, "k", newest_first=False)] == [0, 1]
+
+
+def test_a_delta_taken_before_the_outage(world: World) -> None:
+    """A delta against a version of the primary is none against the spill's of that number."""
+    state = world.open()
+    state.set(A, "other", 0)
+    assert state.set(A, "k", ["turn " * 100] * 50) == 2
+    late = state._writer.set(A, "k", ["turn " * 100] * 51)
+    assert late is not None
+    assert late.ops[0].prepared is not None
+    assert late.ops[0].prepared.delta is not None
+    world.cut.set()
+    state.set(A, "k", [f"{n} something else" * 10 for n in range(50)])  # the spill's second
+    state._kernel.commit(late)
+    state.set(A, "k", "short")
+    back(world, state)
+    lengths = [len(c.value) for c in state.history(A, "k", newest_first=False)]
+    assert lengths == [50, 50, 51, 5]
+
+
+def test_what_was_only_adopted_is_still_the_primarys(world: World) -> None:
+    """A key taken over for a write that failed shows the primary's revision, also later."""
+    state = world.open()
+    state.set(A, "k", 1)
+    world.cut.set()
+    for _ in range(2):
+        with pytest.raises(ConflictError):
+            state.set(A, "k", 2, if_revision=99, provisional=True)
+        found = state.get_with_metadata(A, "k")
+        assert found is not None
+        assert (found.value, found.metadata.revision) == (1, 1)
+        world.crash(state)
+        state = world.open()
+    back(world, state)
+    assert state.revision == 1
