@@ -351,9 +351,9 @@ def test_what_was_only_adopted_is_still_the_primarys(world: World) -> None:
     state = world.open()
     state.set(A, "k", 1)
     world.cut.set()
+    with pytest.raises(ConflictError):
+        state.set(A, "k", 2, if_revision=99, provisional=True)
     for _ in range(2):
-        with pytest.raises(ConflictError):
-            state.set(A, "k", 2, if_revision=99, provisional=True)
         found = state.get_with_metadata(A, "k")
         assert found is not None
         assert (found.value, found.metadata.revision) == (1, 1)
