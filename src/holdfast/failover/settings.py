@@ -13,7 +13,7 @@ from holdfast.failover.conflict import Conflict
 POLICIES = ("keep_ours", "keep_theirs")
 
 #: Seconds that a call of a server waits, unless the primary's URL says otherwise.
-REMOTE_TIMEOUT = 2.0
+REMOTE_TIMEOUT = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class FailoverSettings:
     threshold: int = 1
     heartbeat: float = 0.5
     probe_every: float = 0.5
-    probe_most: float = 2.0
+    probe_most: float = 1.0
     mirror_keys: int = 100_000
     mirror_queue: int = 10_000
 
