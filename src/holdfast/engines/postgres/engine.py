@@ -10,6 +10,7 @@ from holdfast.engines.base import Body, Durability, EngineTraits, View
 from holdfast.engines.postgres import forks, upkeep
 from holdfast.engines.postgres.calls import Calls
 from holdfast.engines.postgres.commit import Writer
+from holdfast.engines.postgres.failure import Flavour
 from holdfast.engines.postgres.gets import Gets
 from holdfast.engines.postgres.schema import Server
 from holdfast.engines.postgres.statements import Statements
@@ -49,7 +50,9 @@ class PostgresEngine:
         read_only: bool,
         clocked: bool = True,
     ) -> None:
-        self.traits = TRAITS if clocked else dataclasses.replace(TRAITS, clocked=False)
+        # YugabyteDB's connections, or servers, draw numbers in advance: one writer at a time there.
+        partitioned = server.flavour is not Flavour.YUGABYTE
+        self.traits = dataclasses.replace(TRAITS, clocked=clocked, partitioned=partitioned)
         self._calls, self._sql, self._server = calls, statements, server
         self._connections = calls.connections
         self._read_only = read_only
