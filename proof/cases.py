@@ -6,6 +6,7 @@ from proof import (
     appends,
     cancels,
     counters,
+    failover,
     flips,
     hermitage,
     kills,
@@ -30,6 +31,7 @@ CASES: dict[str, Case] = {
         counters.CASE,
         cancels.CASE,
         model.CASE,
+        failover.CASE,
         soak.CASE,
     )
-}  # fmt: skip
+}
