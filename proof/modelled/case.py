@@ -13,7 +13,7 @@ from proof.case import Case, Counts, Refuted, Trial
 from proof.modelled.operations import Operation, apply, draw
 from proof.modelled.wholes import copy_store
 from proof.modelled.world import World
-from proof.stores import ENGINES, some_partitions, unable
+from proof.stores import ENGINES, unable
 
 QUICK, LONG = 400, 10_000
 CUTTING_SECONDS = 60
@@ -21,37 +21,27 @@ CUTTING_SECONDS = 60
 
 def run(trial: Trial) -> Counts:
     """Attack once: a run of operations, each compared with the model, and everything at the end."""
-    rng = trial.random()
-    partitions = some_partitions(rng)
-    operations = draw(rng, LONG if trial.long else QUICK)
+    operations = draw(trial.random(), LONG if trial.long else QUICK)
     names = itertools.count()
-    counts, failure, done = attempt(
-        operations, trial.engine, trial.directory / str(next(names)), partitions
-    )
+    counts, failure, done = attempt(operations, trial.engine, trial.directory / str(next(names)))
     if failure is None:
         return counts
 
     def fails(fewer: list[Operation]) -> bool:
-        return (
-            attempt(fewer, trial.engine, trial.directory / str(next(names)), partitions)[1]
-            is not None
-        )
+        return attempt(fewer, trial.engine, trial.directory / str(next(names)))[1] is not None
 
     cut = shrink(operations[:done], fails)
-    again = attempt(cut, trial.engine, trial.directory / str(next(names)), partitions)[1]
+    again = attempt(cut, trial.engine, trial.directory / str(next(names)))[1]
     shown = "\n".join(f"  {name} {arguments}" for name, arguments in cut[-60:])
-    raise Refuted(
-        f"{again or failure}\nwith {partitions} partitions, "
-        f"after {len(cut)} of {done} operations:\n{shown}"
-    )
+    raise Refuted(f"{again or failure}\nafter {len(cut)} of {done} operations:\n{shown}")
 
 
 def attempt(
-    operations: list[Operation], engine: str, directory: Path, partitions: int = 1
+    operations: list[Operation], engine: str, directory: Path
 ) -> tuple[Counter[str], str | None, int]:
     """Run operations on a new store; return counts, how it failed if it did, and how far it got."""
     directory.mkdir()
-    world, counts, done = World(engine, directory, partitions), Counter[str](), 0
+    world, counts, done = World(engine, directory), Counter[str](), 0
     try:
         for operation in operations:
             done += 1
@@ -88,7 +78,7 @@ CASE = Case(
     claim="a store does what a plain model of it does, over its whole interface",
     run=run,
     engines=ENGINES,
-    quick=3,
+    quick=2,
     long=100,
     unable=unable,
 )
