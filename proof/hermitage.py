@@ -14,6 +14,7 @@ from proof.shapes import SHAPES, START, Ran, Shape, Step, explained, overlapping
 from proof.stores import ENGINES, open_store, require, some_partitions, sound, unable
 
 INTERLEAVINGS = 10
+REMOTE_INTERLEAVINGS = 3  # every turn there is a round trip
 
 
 def _scope(base: str, key: str) -> str:
@@ -166,8 +167,9 @@ async def _run(trial: Trial) -> Counts:
     partitions = some_partitions(rng)
     state = open_store(trial.engine, trial.directory, partitions=partitions)
     async with AsyncStateManager(state) as aio:
+        count = REMOTE_INTERLEAVINGS if trial.engine == "postgres" else INTERLEAVINGS
         orders = [[int(turn) for turn in shape.order]]
-        orders += [interleaving(shape, rng) for _ in range(INTERLEAVINGS - 1)]
+        orders += [interleaving(shape, rng) for _ in range(count - 1)]
         for manager in (state, aio):
             for number, order in enumerate(orders):
                 scope = f"agent:{type(manager).__name__}{number}"

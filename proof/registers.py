@@ -21,9 +21,10 @@ from holdfast.config import parse_url
 from holdfast.engines.registry import open_engine
 from holdfast.errors import EngineError, PoisonedError
 from holdfast.store.kernel import Kernel, StoreSettings
-from holdfast.testing import Fault, FaultPlan, FaultyEngine
+from holdfast.testing import FaultPlan, FaultyEngine
 from proof.case import Case, Counts, Trial
 from proof.children import Child, ready, say
+from proof.faults import RandomFaults
 from proof.linear import Call, linearisable
 from proof.stores import (
     ENGINES,
@@ -44,31 +45,6 @@ EACH = 60
 STEP = 1000  # between the values that are set: increments never reach the next one
 
 Say = Callable[[list[Any]], None]
-
-
-class RandomFaults(FaultPlan):
-    """Faults at random calls."""
-
-    def __init__(self, seed: str) -> None:
-        super().__init__()
-        self._rng = random.Random(seed)
-        self._lock = threading.Lock()
-        self.taken: Counter[str] = Counter()
-
-    def take(self, point: str, number: int) -> Fault | None:
-        """Return a fault now and then."""
-        with self._lock:
-            chance = self._rng.random()
-            if point == "ack":
-                fault = Fault.LANDED if chance < 0.02 else None
-            elif point == "commit":
-                some = (Fault.LOST, Fault.LANDED, Fault.ERROR, Fault.DISK_FULL, Fault.TWICE)
-                fault = self._rng.choice(some) if chance < 0.06 else None
-            else:
-                fault = Fault.ERROR if point == "get" and chance < 0.005 else None
-            if fault is not None:
-                self.taken[f"{fault.value} at {point}"] += 1
-            return fault
 
 
 def client(

@@ -21,12 +21,9 @@ CUTTING_SECONDS = 60
 
 def run(trial: Trial) -> Counts:
     """Attack once: a run of operations, each compared with the model, and everything at the end."""
-    rng = trial.random()
-    operations = draw(rng, LONG if trial.long else QUICK)
+    operations = draw(trial.random(), LONG if trial.long else QUICK)
     names = itertools.count()
-    counts, failure, done = attempt(
-        operations, trial.engine, trial.directory / str(next(names)), partitions
-    )
+    counts, failure, done = attempt(operations, trial.engine, trial.directory / str(next(names)))
     if failure is None:
         return counts
 
@@ -40,7 +37,7 @@ def run(trial: Trial) -> Counts:
 
 
 def attempt(
-    operations: list[Operation], engine: str, directory: Path, partitions: int = 1
+    operations: list[Operation], engine: str, directory: Path
 ) -> tuple[Counter[str], str | None, int]:
     """Run operations on a new store; return counts, how it failed if it did, and how far it got."""
     directory.mkdir()
@@ -81,7 +78,7 @@ CASE = Case(
     claim="a store does what a plain model of it does, over its whole interface",
     run=run,
     engines=ENGINES,
-    quick=3,
+    quick=2,
     long=100,
     unable=unable,
 )

@@ -64,7 +64,7 @@ def changes(world: World, back: int, length: int | None, scope: StateScope | Non
     for revision in range(since + 1, min(model.head, until or model.head) + 1):
         if until is not None and revision > until:
             break
-        for place in sorted(model.log[revision], key=world.partition):
+        for place in model.log[revision]:
             if scope is None or place[0] == scope:
                 version = next(v for v in model.versions[place] if v.revision == revision)
                 expected.append((place, version))

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 
 from holdfast import HistoryPolicy, Operation
-from proof.modelled.model import SECOND, Place, order
+from proof.modelled.model import SECOND, order
 from proof.modelled.world import Held, World, same
 from proof.stores import sound
 
@@ -27,13 +27,10 @@ def sweep(world: World) -> None:
     gone = [p for p in world.model.versions if (v := world.model.stored(p)) and v.expires]
     dues = {p: v.expires for p in gone if (v := world.model.stored(p)) and v.expires <= clock}
     same(world.state.sweep(), len(dues))
-    by_partition: dict[int, list[Place]] = {}
-    for place in sorted(dues, key=lambda p: (world.partition(p), dues[p], order(p))):
-        by_partition.setdefault(world.partition(place), []).append(place)
-    for places in by_partition.values():
+    if dues:
         world.model.commit(now)
-        for place in places:
-            world.model.remove(place, now, Operation.EXPIRE)
+    for place in sorted(dues, key=lambda p: (dues[p], order(p))):
+        world.model.remove(place, now, Operation.EXPIRE)
 
 
 def reopen(world: World) -> None:

@@ -75,7 +75,7 @@ class World:
         txs, held: Open transactions and snapshots.
     """
 
-    def __init__(self, engine: str, directory: Path, partitions: int) -> None:
+    def __init__(self, engine: str, directory: Path) -> None:
         self.engine = engine
         self.directory = directory
         self.clock = FakeClock()
@@ -84,21 +84,14 @@ class World:
         self.txs: list[Tx] = []
         self.held: list[Held] = []
         self.copies = 0
-        self.state = self.open(partitions=partitions)
+        self.state = self.open()
 
-    def open(self, partitions: int | None = None) -> StateManager:
+    def open(self) -> StateManager:
         """Open the store, on the model's clock also where the engine has one of its own."""
         engine = open_engine(parse_url(url_of(self.engine, self.directory)), clock=self.clock)
         engine.traits = dataclasses.replace(engine.traits, clocked=False)
-        options = StoreSettings(
-            sweep_every=0, partitions=partitions, use_compression=engine.traits.compress
-        )
+        options = StoreSettings(sweep_every=0, use_compression=engine.traits.compress)
         return StateManager(Kernel(engine, options, self.clock), policies=QUICK)
-
-    def partition(self, place: Place) -> int:
-        """Return the partition of a place: a commit's changes come in the order of partitions."""
-        state = self.state
-        return state._kernel.partitions.of(state._address.owner(place[0]))
 
     def end(self) -> None:
         """Check everything, present and past."""
