@@ -182,7 +182,9 @@ class BarePostgres(AwaitedPeer):
         return put
 
     async def get(self, place: Place) -> Any:
-        asked = await self._one.execute("SELECT v FROM bare WHERE k = %b", (_key(place),), binary=True)
+        asked = await self._one.execute(
+            "SELECT v FROM bare WHERE k = %b", (_key(place),), binary=True
+        )
         return _decode((await asked.fetchone())[0])
 
     async def set_many(self, items: Sequence[Item]) -> None:  # type: ignore[override]

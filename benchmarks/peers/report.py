@@ -116,7 +116,9 @@ def page_tables(stored: dict[str, Any]) -> str:
 def _contenders(stored: dict[str, Any]) -> str:
     rows: list[list[str]] = []
     for name, known in stored["contenders"].items():
-        said = ", ".join(f"{key} {value}" for key, value in known["facts"].items() if key != "files")
+        said = ", ".join(
+            f"{key} {value}" for key, value in known["facts"].items() if key != "files"
+        )
         package = " ".join(filter(None, (known["package"], known["version"])))
         store = name.rpartition(" (")[0]
         rows.append([known["durability"], store, package, known["how"], said])
