@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.growth.report import show
 from benchmarks.growth.run import Run
 from benchmarks.machine import facts
-from benchmarks.peers.server import running
+from benchmarks.peers.server import running, stop_on_sigterm
 from benchmarks.storing import RESULTS, write
 
 ENGINES = ("memory", "sqlite", "rocksdb", "postgres")
@@ -52,6 +52,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for, print it, draw it and store it."""
     asked = arguments(argv)
+    stop_on_sigterm()
     console = Console(width=None if Console().is_terminal else 140, highlight=False)
     if asked.show:
         stored = json.loads(asked.show.read_text(encoding="utf-8"))
@@ -91,21 +92,23 @@ def measure(
     middle = min(100_000, max(sizes))
     rows: list[dict[str, Any]] = []
     left_out: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(dir=asked.dir, prefix="holdfast-growth-") as directory:
-        with running(Path(directory)) as server:
-            run = Run(Path(directory), server, lambda text: console.print(text, style="dim"))
-            if "postgres" in asked.engine and (server is None or not _has_postgres()):
-                left_out["postgres"] = "no engine, or no server to run"
-            engines = [one for one in asked.engine if one not in left_out]
-            for keys in sizes if "size" in asked.case else ():
-                for engine in engines:
-                    rows += run.sizes(engine, keys)
-            for scopes in asked.scopes if "scopes" in asked.case else ():
-                for engine in engines:
-                    if scopes <= middle:
-                        rows += run.scopes(engine, middle, scopes)
-            for engine in engines if "tails" in asked.case else ():
-                rows += run.tails(engine, middle)
+    with (
+        tempfile.TemporaryDirectory(dir=asked.dir, prefix="holdfast-growth-") as directory,
+        running(Path(directory)) as server,
+    ):
+        run = Run(Path(directory), server, lambda text: console.print(text, style="dim"))
+        if "postgres" in asked.engine and (server is None or not _has_postgres()):
+            left_out["postgres"] = "no engine, or no server to run"
+        engines = [one for one in asked.engine if one not in left_out]
+        for keys in sizes if "size" in asked.case else ():
+            for engine in engines:
+                rows += run.sizes(engine, keys)
+        for scopes in asked.scopes if "scopes" in asked.case else ():
+            for engine in engines:
+                if scopes <= middle:
+                    rows += run.scopes(engine, middle, scopes)
+        for engine in engines if "tails" in asked.case else ():
+            rows += run.tails(engine, middle)
     return rows, left_out
 
 

@@ -21,7 +21,7 @@ from benchmarks.peers.contenders import CONTENDERS, Contender
 from benchmarks.peers.figure import Line
 from benchmarks.peers.report import show, to_json
 from benchmarks.peers.run import Run
-from benchmarks.peers.server import running
+from benchmarks.peers.server import running, stop_on_sigterm
 from benchmarks.storing import RESULTS, write
 
 
@@ -49,6 +49,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for, print it, draw it and store it."""
     asked = arguments(argv)
+    stop_on_sigterm()
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     if asked.show:
         stored = json.loads(asked.show.read_text(encoding="utf-8"))
@@ -98,7 +99,7 @@ def measure(asked: argparse.Namespace, console: Console) -> tuple[list[Line], di
             Path(directory),
             server,
             0.1 if asked.quick else 1.0,
-            asked.rounds or (1 if asked.quick else 5),
+            asked.rounds or (1 if asked.quick else 3),
             status.update,
             {},
         )

@@ -1,7 +1,7 @@
 """What the cases ask of a contender. It knows no library and no case.
 
-A store offers what its own API offers; where there is no equivalent, `NotOfferedError` says why, and the
-table shows that instead of a figure.
+A store offers what its own API offers; where there is no equivalent, `NotOfferedError` says why,
+and the table shows that instead of a figure.
 """
 
 from __future__ import annotations

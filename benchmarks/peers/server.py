@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +51,11 @@ class Server:
         row = self._admin.execute("SELECT pg_database_size(%s)", (name,)).fetchone()
         assert row is not None
         return int(row[0])
+
+
+def stop_on_sigterm() -> None:
+    """Turn SIGTERM into an exit that unwinds, for a server must not outlive its run."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from email import message_from_string
 from pathlib import Path
 
 import pytest
+from tests.store.test_state_machine import StoreMachine
+from tests.store.test_state_machine import run as run_machine
 
 from tests.package.commands import ROOT, run
 from tests.package.conftest import made_once
-from tests.store.test_state_machine import StoreMachine
-from tests.store.test_state_machine import run as run_machine
 
 PROGRAM = """
 import sys
