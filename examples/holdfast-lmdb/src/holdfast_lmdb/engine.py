@@ -74,9 +74,19 @@ class LmdbEngine:
     # --- reading --------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:
-        """Return the committed value of `key`, or None."""
-        with _Reading(self) as view:
-            return view.get(key)
+        """Return the committed value of `key`, or None: a view of one read, without the view."""
+        env = self._enter()
+        try:
+            txn = self._begin(env, write=False)
+            try:
+                return txn.get(key)
+            finally:
+                txn.abort()
+                del txn  # frees its slot, while this call still counts
+        except lmdb.Error as error:
+            raise translate(error, self._path) from error
+        finally:
+            self._leave()
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the committed values of `keys` in one consistent read."""
