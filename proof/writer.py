@@ -17,10 +17,10 @@ from holdfast import (
     HistoryPolicy,
     HorizonError,
     OutcomeUnknownError,
-    ReadOnlyError,
     SetOperation,
     StateManager,
 )
+from holdfast.errors import ReadOnlyError
 from proof.oracle import TOTAL, text
 
 Say = Callable[..., None]
