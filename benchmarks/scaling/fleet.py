@@ -116,6 +116,7 @@ def run(
             child.stdin.write(f"{seconds}\n")
             child.stdin.flush()
         waits: Counter[str] = Counter()
+        trips: list[float] = []
         with psycopg.connect(server.url(), autocommit=True) as link:
             while time.perf_counter() - begun < seconds:
                 for state_, kind, event in link.execute(
@@ -123,7 +124,10 @@ def run(
                     " WHERE application_name = 'holdfast' AND state <> 'idle'"
                 ):
                     waits[_where(state_, kind, event)] += 1
-                time.sleep(0.1)
+                asked = time.perf_counter()
+                link.execute("SELECT 1")
+                trips.append(time.perf_counter() - asked)
+                time.sleep(0.05)
         others = _busy() - _own(server, children) - others
         taken = time.perf_counter() - begun
         told = [json.loads(child.communicate(timeout=60)[0]) for child in children]
@@ -146,6 +150,7 @@ def run(
         "client_us_per_set": sum(each["cpu"] - each["lane_cpu"] for each in told) / sets * 1e6,
         "lane_us_per_group": sum(each["lane_cpu"] for each in told) / groups * 1e6,
         "others_cores": others / taken,
+        "trip_us": sum(trips) / len(trips) * 1e6,
         "waits": {name: round(count / looks, 3) for name, count in waits.most_common()},
     }
 
