@@ -361,11 +361,8 @@ class StateManager(StateReader):
             into: Path or URL of the new store; it must not exist yet.
             progress: Called with the number of rows read so far.
         """
-        kernel = self._kernel
         with closing(new_engine(into)) as target:
-            return repair_open_store(
-                kernel.engine, target, kernel.clock, kernel.settings.chain_key, progress
-            )
+            return repair_open_store(self._kernel, target, progress)
 
     # --- inside ---------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from holdfast.store.journal import (
     parse_head,
     parse_header,
 )
-from holdfast.store.kernel import STORE_FORMAT, StoreInfo
+from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo
 from holdfast.store.partitions import Partitions
 from holdfast.store.past import restore_version
 from holdfast.store.payload import Payloads
@@ -81,32 +81,29 @@ def repair_store(
 
 
 def repair_open_store(
-    source: Engine,
-    target: Engine,
-    clock: Clock,
-    chain_key: bytes | None = None,
-    progress: Callable[[int], None] | None = None,
+    kernel: Kernel, target: Engine, progress: Callable[[int], None] | None = None
 ) -> RepairReport:
-    """Salvage a store that may be written to; the arguments are those of `repair_store`.
+    """Salvage a store that may be written to; `target` and `progress` as of `repair_store`.
 
     It runs inside a write that changes nothing, where the engine can still open one: what came
     in meanwhile would have no journal in the new store.
     """
     begun = False
     report = RepairReport(0, 0, 0)
+    source, chain_key = kernel.engine, kernel.settings.chain_key
 
     def salvage(_: View) -> Batch:
         nonlocal begun, report
         begun = True
-        report = repair_store(source, target, clock, chain_key, progress)
+        report = repair_store(source, target, kernel.clock, chain_key, progress)
         return Batch()
 
     try:
-        source.write(Durability.OS, salvage)
+        source.write(Durability.OS, salvage, kernel.partitions.all)
     except (ReadOnlyError, EngineError):
         if begun:
             raise
-        return repair_store(source, target, clock, chain_key, progress)
+        return repair_store(source, target, kernel.clock, chain_key, progress)
     return report
 
 
