@@ -12,10 +12,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check lint types imports docs bench proof format clean
+.PHONY: help demo test check lint types imports docs bench bench-scaling proof format clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## Kill a writer in the middle of its work and see that nothing is lost
 	@$(BIN)/python examples/demo.py $(ARGS)
@@ -41,6 +41,9 @@ docs: $(VENV)/.installed-dev  ## Build the documentation into site/, strictly
 
 bench: $(VENV)/.installed-dev  ## Measure against the raw engines; ARGS="--help" for single cases
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-scaling: $(VENV)/.installed-dev  ## Measure and model many processes on one Postgres
+	@$(BIN)/python -m benchmarks.scaling $(ARGS)
 
 proof: $(VENV)/.installed-dev  ## Attack what is promised: crashes, faults, anomalies; ARGS=--long
 	@$(BIN)/python -m proof $(ARGS)

@@ -60,7 +60,7 @@ def measure(directory: Path, factor: float, console: Console) -> dict[str, Any]:
     def count(full: int) -> int:
         return max(2, int(full * factor))
 
-    seconds = max(2.0, 10.0 * factor)
+    seconds = max(2.0, 8.0 * factor)
     with PostgresServer(directory / "server", fsync=True) as server:
         console.print("what one thing costs …", style="dim")
         unit: dict[str, Any] = {
@@ -74,11 +74,12 @@ def measure(directory: Path, factor: float, console: Console) -> dict[str, Any]:
         unit["round_trips"] = store.trips(server.url(schema="trips"))
         console.print("what a store takes …", style="dim")
         size = store.measure(
-            server, server.url(schema="sizes"), "sizes", directory, max(1000, count(20_000))
+            server, server.url(schema="sizes"), "sizes", directory, max(1000, count(10_000))
         )
         console.print("one process …", style="dim")
         alone = _fleet(server, "alone", 1, 1, seconds)
         base = plan.costs_of(unit, client_set=alone["client_us_per_set"] / 1e6)
+        followed = _fleet(server, "followed", 4, _PROCESSES, seconds, followed=True)
         runs = _validate(server, base, unit["round_trip"], "this disk", seconds, console)
     slow = {"commit_delay": str(_SLOW), "commit_siblings": "0"}
     late = replace(base, flush=base.flush + _SLOW / 1e6)
@@ -92,6 +93,7 @@ def measure(directory: Path, factor: float, console: Console) -> dict[str, Any]:
         "unit": unit,
         "store": size,
         "one_process": alone,
+        "followed": followed,
         "costs": asdict(base),
         "validation": runs,
         "sweep": swept,
@@ -100,7 +102,13 @@ def measure(directory: Path, factor: float, console: Console) -> dict[str, Any]:
 
 
 def _fleet(
-    server: PostgresServer, name: str, partitions: int, processes: int, seconds: float
+    server: PostgresServer,
+    name: str,
+    partitions: int,
+    processes: int,
+    seconds: float,
+    *,
+    followed: bool = False,
 ) -> dict[str, Any]:
     return fleet.run(
         server,
@@ -109,6 +117,7 @@ def _fleet(
         processes=processes,
         writers=1000,
         seconds=seconds,
+        followed=followed,
     )
 
 
