@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def measure(directory: Path, factor: float, console: Console) -> dict[str, Any]:
     def count(full: int) -> int:
         return max(2, int(full * factor))
 
-    seconds = max(2.0, 10.0 * factor)
+    seconds = max(2.0, 8.0 * factor)
     with PostgresServer(directory / "server", fsync=True) as server:
         console.print("what one thing costs …", style="dim")
         unit: dict[str, Any] = {
@@ -73,16 +74,17 @@ def measure(directory: Path, factor: float, console: Console) -> dict[str, Any]:
         unit["round_trips"] = store.trips(server.url(schema="trips"))
         console.print("what a store takes …", style="dim")
         size = store.measure(
-            server, server.url(schema="sizes"), "sizes", directory, max(1000, count(20_000))
+            server, server.url(schema="sizes"), "sizes", directory, max(1000, count(10_000))
         )
         console.print("one process …", style="dim")
         alone = _fleet(server, "alone", 1, 1, seconds)
         base = plan.costs_of(unit, client_set=alone["client_us_per_set"] / 1e6)
-        runs = _validate(server, base, "this disk", seconds, console)
+        followed = _fleet(server, "followed", 4, _PROCESSES, seconds, followed=True)
+        runs = _validate(server, base, unit["round_trip"], "this disk", seconds, console)
     slow = {"commit_delay": str(_SLOW), "commit_siblings": "0"}
-    late = Costs(**{**asdict(base), "flush": base.flush + _SLOW / 1e6})
+    late = replace(base, flush=base.flush + _SLOW / 1e6)
     with PostgresServer(directory / "slow", fsync=True, settings=slow) as server:
-        runs += _validate(server, late, "10 ms more", seconds, console)
+        runs += _validate(server, late, unit["round_trip"], "10 ms more", seconds, console)
     console.print("simulating …", style="dim")
     swept = plan.sweep(
         base, (4, 8, 16, 32), (1, 2, 4, 8, 16, 32, 64), seconds=1.0 if factor < 1 else 2.0
@@ -91,6 +93,7 @@ def measure(directory: Path, factor: float, console: Console) -> dict[str, Any]:
         "unit": unit,
         "store": size,
         "one_process": alone,
+        "followed": followed,
         "costs": asdict(base),
         "validation": runs,
         "sweep": swept,
@@ -99,7 +102,13 @@ def measure(directory: Path, factor: float, console: Console) -> dict[str, Any]:
 
 
 def _fleet(
-    server: PostgresServer, name: str, partitions: int, processes: int, seconds: float
+    server: PostgresServer,
+    name: str,
+    partitions: int,
+    processes: int,
+    seconds: float,
+    *,
+    followed: bool = False,
 ) -> dict[str, Any]:
     return fleet.run(
         server,
@@ -108,27 +117,35 @@ def _fleet(
         processes=processes,
         writers=1000,
         seconds=seconds,
+        followed=followed,
     )
 
 
 def _validate(
-    server: PostgresServer, base: Costs, log: str, seconds: float, console: Console
+    server: PostgresServer,
+    base: Costs,
+    probe: dict[str, float],
+    log: str,
+    seconds: float,
+    console: Console,
 ) -> list[dict[str, Any]]:
     """Run fleets, and the model of each with what others took of the machine meanwhile."""
     found = []
     cores = facts()["cpus"]
+    work = (probe["trip_client_us"] + probe["trip_server_us"]) / 1e6
     for partitions in (1, 2, 4, 8):
         console.print(f"{_PROCESSES} processes, {partitions} partitions, log: {log} …", style="dim")
         real = _fleet(server, str(partitions), partitions, _PROCESSES, seconds)
         left = max(0.2, cores - real["others_cores"])
+        trip = max(base.trip, real["trip_us"] / 1e6 - work)
         figures = simulate(
-            base,
+            replace(base, trip=trip),
             Fleet(
                 writers=1000,
                 processes=_PROCESSES,
                 shares=uniform(partitions),
-                cores=cores,
-                slowed=cores / left,
+                cores=math.ceil(left),
+                slowed=math.ceil(left) / left,
                 connections=partitions + 4,
             ),
             seconds=20.0,

@@ -23,7 +23,7 @@ def draw(found: dict[str, Any], file: Path) -> None:
         left.plot(counts, model, "x--", color=colour, label=f"model, log: {log}")
     left.set_title("4 processes on this machine, 1,000 writers")
     for count, colour in ((4, "tab:gray"), (8, "tab:blue"), (16, "tab:green"), (32, "tab:red")):
-        for scopes, line in (("uniform", "-"), ("zipf", ":")):
+        for scopes, line in (("uniform", "-"), ("zipf", ":"), ("routed", "--")):
             rows = [
                 row
                 for row in found["sweep"]

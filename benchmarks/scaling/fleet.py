@@ -12,6 +12,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -81,8 +82,12 @@ def run(
     writers: int,
     seconds: float,
     scopes: int = 1000,
+    followed: bool = False,
 ) -> dict[str, Any]:
-    """Run a fleet on a fresh store and return rates, latencies, and where sessions waited."""
+    """Run a fleet on a fresh store and return rates, latencies, and where sessions waited.
+
+    If it is `followed`, a process asks for changes again and again all the while.
+    """
     values = Values(partitions)
     with holdfast.open(url, partitions=partitions) as state:
         for start in range(0, scopes, 100):
@@ -105,6 +110,7 @@ def run(
         )
         for number in range(processes)
     ]
+    follower = Follower(url) if followed else None
     try:
         for child in children:
             assert child.stdout is not None
@@ -116,6 +122,7 @@ def run(
             child.stdin.write(f"{seconds}\n")
             child.stdin.flush()
         waits: Counter[str] = Counter()
+        trips: list[float] = []
         with psycopg.connect(server.url(), autocommit=True) as link:
             while time.perf_counter() - begun < seconds:
                 for state_, kind, event in link.execute(
@@ -123,11 +130,15 @@ def run(
                     " WHERE application_name = 'holdfast' AND state <> 'idle'"
                 ):
                     waits[_where(state_, kind, event)] += 1
-                time.sleep(0.1)
+                started = time.perf_counter()
+                link.execute("SELECT 1")
+                trips.append(time.perf_counter() - started)
+                time.sleep(0.05)
         others = _busy() - _own(server, children) - others
         taken = time.perf_counter() - begun
         told = [json.loads(child.communicate(timeout=60)[0]) for child in children]
     finally:
+        asked = follower.end() if follower is not None else 0
         for child in children:
             child.kill()
             child.wait()
@@ -146,8 +157,36 @@ def run(
         "client_us_per_set": sum(each["cpu"] - each["lane_cpu"] for each in told) / sets * 1e6,
         "lane_us_per_group": sum(each["lane_cpu"] for each in told) / groups * 1e6,
         "others_cores": others / taken,
+        "trip_us": sum(trips) / len(trips) * 1e6,
+        "follower_calls": asked / taken,
         "waits": {name: round(count / looks, 3) for name, count in waits.most_common()},
     }
+
+
+class Follower(threading.Thread):
+    """Reads all changes as they come, in pages, without a pause."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._state = holdfast.open(url)
+        self._ending = False
+        self._asked = 0
+        self.start()
+
+    def run(self) -> None:
+        """Follow until the end."""
+        seen = self._state.revision
+        while not self._ending:
+            for change in self._state.changes(seen, limit=1000, values=False):
+                seen = change.revision
+            self._asked += 1
+
+    def end(self) -> int:
+        """Stop; return how often it asked."""
+        self._ending = True
+        self.join()
+        self._state.close()
+        return self._asked
 
 
 def _where(state: str, kind: str | None, event: str | None) -> str:

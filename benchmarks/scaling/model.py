@@ -59,6 +59,7 @@ class Fleet:
         cores: The server's; `slowed` tells how much longer than alone a piece of work takes there.
         apart: Processes have cores of their own, elsewhere; else they share the server's.
         connections: Of each process.
+        routed: Each process writes partitions of its own only (callers are sent to it by scope).
     """
 
     writers: int = 1000
@@ -68,6 +69,7 @@ class Fleet:
     slowed: float = 1.0
     apart: bool = False
     connections: int = 10
+    routed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,16 @@ class _Run:
         self.timeline = Timeline()
         self._costs, self._fleet, self._warm = costs, fleet, warm
         self._random = random.Random(seed)
-        self._parts = range(len(fleet.shares))
-        self._up_to = list(itertools.accumulate(fleet.shares))
+        parts = range(len(fleet.shares))
+        self._parts = [[*parts] for _ in range(fleet.processes)]
+        if fleet.routed:
+            self._parts = [
+                [part for part in parts if part % fleet.processes == each] or [each % len(parts)]
+                for each in range(fleet.processes)
+            ]
+        self._up_to = [
+            list(itertools.accumulate(fleet.shares[part] for part in own)) for own in self._parts
+        ]
         self._cores = Resource(fleet.cores)
         self._gils = [Resource(1) for _ in range(fleet.processes)]
         self._pools = [Resource(fleet.connections) for _ in range(fleet.processes)]
@@ -166,7 +176,8 @@ class _Run:
         """Wake `count` writers of a process, who call again, each for some partition."""
         called = self.timeline.now
         yield self._client(process, count * self._costs.client_set)
-        parts = self._random.choices(self._parts, cum_weights=self._up_to, k=count)
+        own, up_to = self._parts[process], self._up_to[process]
+        parts = self._random.choices(own, cum_weights=up_to, k=count)
         for part in parts:
             self._queues.setdefault((process, part), deque()).append(called)
         for part in sorted(set(parts)):

@@ -62,7 +62,11 @@ def sweep(
     found = []
     for count in processes:
         for parts in partitions:
-            for name, shares in (("uniform", uniform(parts)), ("zipf", zipf(parts, 10_000, 1.0))):
+            for name, shares in (
+                ("uniform", uniform(parts)),
+                ("zipf", zipf(parts, 10_000, 1.0)),
+                ("routed", uniform(parts)),
+            ):
                 fleet = Fleet(
                     writers=1000,
                     processes=count,
@@ -70,6 +74,7 @@ def sweep(
                     cores=CORES,
                     apart=True,
                     connections=parts + 2,
+                    routed=name == "routed",
                 )
                 figures: Figures = simulate(target(costs), fleet, seconds=seconds)
                 found.append(

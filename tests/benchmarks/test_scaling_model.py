@@ -55,6 +55,15 @@ def test_partitions_work_at_once() -> None:
     assert spread.rate > 0.9 * 50 * alone.rate  # two meet at one, at times
 
 
+def test_routed_processes_share_no_partition() -> None:
+    """Processes that write partitions of their own never wait for a lock."""
+    fleet = {"writers": 40, "processes": 4, "shares": uniform(8)}
+    routed = run(Costs(held_server=0.01), routed=True, **fleet)
+    assert routed.waited == 0
+    assert routed.groups == near(8 / 0.01, 0.1)
+    assert run(Costs(held_server=0.01), **fleet).waited > 0
+
+
 def test_cores_bound_the_rate() -> None:
     """Work of the server on two cores is done at most two at once, whatever the partitions."""
     found = run(Costs(held_server=0.01), writers=64, processes=64, shares=uniform(64), cores=2)

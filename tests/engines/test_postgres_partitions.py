@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 import holdfast
@@ -109,10 +110,11 @@ class Doing(threading.Thread):
 
 def wait_for_waiters(count: int) -> None:
     """Return when so many sessions wait for a lock of another one."""
-    for _ in range(20_000):
-        found = shared_server().execute("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0]
-        if found >= count:
-            return
+    with psycopg.connect(shared_server().url(), autocommit=True) as link:
+        for _ in range(20_000):
+            found = link.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+            if found is not None and found[0] >= count:
+                return
     raise AssertionError("nobody waits")
 
 
