@@ -36,6 +36,7 @@ from holdfast.errors import (
     StateError,
 )
 from holdfast_lmdb import forks
+from holdfast_lmdb.changes import apply
 from holdfast_lmdb.failure import translate
 from holdfast_lmdb.view import LmdbView
 
@@ -110,7 +111,7 @@ class LmdbEngine:
                 self._refuse_dead()  # the body may have forked: this may be the child
                 if batch.puts or batch.deletes or batch.delete_ranges:
                     self._refuse_full(batch)
-                    self._apply(txn, batch)
+                    apply(txn, batch, self._path)
                     self._commit(txn)
             finally:
                 self._end(view)
@@ -121,21 +122,6 @@ class LmdbEngine:
         needed = self._keep_free + 2 * sum(len(key) + len(value) for key, value in batch.puts)
         if batch.puts and self._free_bytes() < needed:
             raise DiskFullError(f"lmdb store {self._path}: the disk has less than {needed} B free")
-
-    def _apply(self, txn: lmdb.Transaction[bytes], batch: Batch) -> None:
-        try:
-            for start, stop in batch.delete_ranges:
-                with txn.cursor() as cursor:
-                    there = cursor.set_range(start)
-                    while there and cursor.key() < stop:
-                        cursor.delete()  # steps to the next key, which may be none
-                        there = bool(cursor.key())
-            for key in batch.deletes:
-                txn.delete(key)
-            for key, value in batch.puts:
-                txn.put(key, value)
-        except lmdb.Error as error:
-            raise translate(error, self._path) from error
 
     def _commit(self, txn: lmdb.Transaction[bytes]) -> None:
         try:
