@@ -14,7 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
 
-from holdfast.engines.base import Batch, Body, ClockedView, Durability, Engine, SequencedView, View
+from holdfast.engines.base import (
+    Batch,
+    Body,
+    ClockedView,
+    Durability,
+    Engine,
+    SequencedView,
+    View,
+)
 from holdfast.errors import (
     CorruptionError,
     DiskFullError,
