@@ -19,7 +19,7 @@ import rocksdict
 from holdfast.engines.rocksdb import library
 from holdfast.engines.rocksdb.settings import RocksDBSettings
 from holdfast.engines.sqlite.layout import TABLES, create
-from holdfast.engines.sqlite.platform import CHECKSUM_VFS
+from holdfast.engines.sqlite.platform import CHECKSUM_VFS, require_checksums
 from holdfast.engines.sqlite.settings import SqliteSettings
 
 Pairs = Sequence[tuple[bytes, bytes]]
@@ -81,6 +81,7 @@ class RawSqlite:
     def __init__(self, path: Path) -> None:
         settings = SqliteSettings(path)
         self._settings = settings
+        require_checksums()
         create(settings)
         self._db = self._connect()
         self._execute = self._db.cursor().execute

@@ -23,12 +23,14 @@ class Trial:
         index: Number of the trial, from 0; cases with a fixed list of situations go by it.
         seed: Text that the trial's randomness comes from, printed with a refutation.
         directory: An empty directory of its own on a real disk.
+        long: The trial belongs to the long form.
     """
 
     engine: str
     index: int
     seed: str
     directory: Path
+    long: bool = False
 
     def random(self) -> random.Random:
         """Return the trial's source of randomness."""

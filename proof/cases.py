@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from proof import flips, kills, powercuts, syscalls
+from proof import (
+    appends,
+    cancels,
+    counters,
+    failover,
+    flips,
+    hermitage,
+    kills,
+    powercuts,
+    registers,
+    soak,
+    syscalls,
+)
 from proof.case import Case
+from proof.modelled import case as model
 
 CASES: dict[str, Case] = {
     case.name: case
@@ -12,5 +25,13 @@ CASES: dict[str, Case] = {
         syscalls.CASE,
         powercuts.CASE,
         flips.CASE,
+        hermitage.CASE,
+        appends.CASE,
+        registers.CASE,
+        counters.CASE,
+        cancels.CASE,
+        model.CASE,
+        failover.CASE,
+        soak.CASE,
     )
-}  # fmt: skip
+}

@@ -331,9 +331,12 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
                 try:
                     await self._commit(intent)
                 except StateError as error:
+                    if isinstance(error, ConflictError):
+                        # Before the value is read again: waiting between that and the commit
+                        # would make the next conflict certain.
+                        await asyncio.sleep(backoff(conflicts))
+                        conflicts += 1
                     intent = steps.throw(error)
-                    await asyncio.sleep(backoff(conflicts))
-                    conflicts += 1
                 else:
                     intent = next(steps)
         except StopIteration as stop:
