@@ -63,15 +63,17 @@ def contradictions(history: Sequence[Txn], past: Past) -> Iterator[str]:
         if txn.revision is not None and txn.committed:
             written = _effects(txn, past, txn.revision - 1)
             changed = past.changed.get(txn.revision, set())
-            if changed != written.keys() and not _effects(txn, past, txn.revision):
-                # It removed what was not there: no commit, but a check at a revision.
+            wrong = list(_disagreeing(txn, past, txn.revision - 1))
+            own = written and changed == written.keys() and not wrong
+            if not own and not _effects(txn, past, txn.revision):
+                # It removed what was not there: no commit, but a check at somebody's revision.
                 yield from _disagreeing(txn, past, txn.revision)
                 continue
             if txn.revision <= floor:
                 yield f"{txn.name} commits at {txn.revision}, behind {floor} in real time"
             if changed != written.keys():
                 yield f"{txn.name} wrote other keys than {sorted(written)} at {txn.revision}"
-            yield from _disagreeing(txn, past, txn.revision - 1)
+            yield from wrong
             for key, value in written.items():
                 if past.at(key, txn.revision) != value:
                     yield f"{txn.name} left {key} as {past.at(key, txn.revision)!r}, not {value!r}"

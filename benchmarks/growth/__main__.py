@@ -23,7 +23,6 @@ from benchmarks.storing import RESULTS, write
 ENGINES = ("memory", "sqlite", "rocksdb", "postgres")
 CASES = ("size", "scopes", "tails")
 _SIZES = (10_000, 100_000)
-_REFERENCE = (10_000, 100_000, 1_000_000)
 _FULL = (10_000, 100_000, 1_000_000, 5_000_000)
 _SCOPES = (1, 100, 10_000, 100_000)
 
@@ -39,7 +38,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", type=int, help="keys; by default 10,000 and 100,000")
     parser.add_argument("--scopes", nargs="+", type=int, default=list(_SCOPES))
     parser.add_argument("--quick", action="store_true", help="1,000 and 10,000 keys")
-    parser.add_argument("--full", action="store_true", help="up to 5,000,000 keys: half an hour")
+    parser.add_argument("--full", action="store_true", help="up to 5,000,000 keys: hours")
     parser.add_argument("--dir", type=Path, help="where stores are made (a real disk)")
     parser.add_argument("--output", type=Path, help="the JSON file; by default in results/local")
     parser.add_argument(
@@ -83,8 +82,6 @@ def measure(
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Measure; return the rows, and which engines were left out and why."""
     sizes = asked.sizes or _SIZES
-    if asked.reference:
-        sizes = asked.sizes or _REFERENCE
     if asked.full:
         sizes = _FULL
     if asked.quick:

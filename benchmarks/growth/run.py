@@ -43,7 +43,7 @@ class Run:
 
     def scopes(self, engine: str, keys: int, scopes: int) -> list[dict[str, Any]]:
         """Return the rows of an engine whose keys lie in more or fewer scopes."""
-        return self._store("scopes", engine, keys, scopes, size.measure)
+        return self._store("scopes", engine, keys, scopes, size.measure_calls)
 
     def tails(self, engine: str, keys: int) -> list[dict[str, Any]]:
         """Return the rows of single calls beside other work."""

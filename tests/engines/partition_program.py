@@ -48,11 +48,14 @@ def follow(pipe: Connection, url: str) -> None:
     state = holdfast.open(url)
     end: list[int] = []
     threading.Thread(target=lambda: end.append(int(pipe.recv_bytes())), daemon=True).start()
-    seen = 0
+    seen = turns = 0
     while not end or seen < end[0]:
         for change in state.changes(seen):
             _say(pipe, "change", change.revision, change.commit_id, str(change.scope), change.key)
             seen = max(seen, change.revision)
+        turns += 1
+        if turns % 10:
+            continue
         with state.snapshot() as shown:
             _say(pipe, "sum", sum(shown.get(account, "balance") for account in ACCOUNTS))
         with state.snapshot(as_of=seen) as shown:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -507,6 +508,19 @@ def test_an_error_of_the_server_is_definite(
     assert engine.stats()["connections_lost"] == 0
 
 
+def test_an_error_that_the_body_hides(engine: PostgresEngine) -> None:
+    """A body's read that the server refuses fails the write, though the body goes on."""
+
+    def body(view: View) -> Batch:
+        with suppress(EngineError):
+            view._ask(b"SELECT 1/0", ())  # type: ignore[attr-defined]
+        return ONE
+
+    with pytest.raises(EngineError, match="division"):
+        engine.write(Durability.SYNC, body)
+    assert engine.get(b"a") is None
+
+
 def test_serialisation_failures_without_end(
     engine: PostgresEngine, server: PostgresServer, tmp_path: Path
 ) -> None:
@@ -643,16 +657,19 @@ def test_an_interrupted_reader_takes_nobody_with_it(
         hit.me = False
 
     with ThreadPoolExecutor(8) as pool:
-        leading = [pool.submit(interrupted) for _ in range(2)]
+        leading = [pool.submit(engine.get, b"a") for _ in range(2)]
         for _ in leading:
             assert entered.acquire(timeout=30)
+        # The first to follow leads next, takes the others with it, and is hit.
+        first = pool.submit(interrupted)
+        while len(gets._queue) < 1:
+            entered.acquire(timeout=0.01)
         following = [pool.submit(engine.get, b"a") for _ in range(5)]
-        while len(gets._queue) < 5:
+        while len(gets._queue) < 6:
             entered.acquire(timeout=0.01)
         gate.set()
-        assert [each.result(60) for each in following] == [b"1"] * 5
-        for each in leading:
-            each.result(60)
+        assert [each.result(60) for each in (*leading, *following)] == [b"1"] * 7
+        first.result(60)
     assert gets._leaders == 0
 
 
@@ -754,8 +771,10 @@ def test_nothing_stays_on_a_connection(url: str) -> None:
         engine.flush()
         engine.get(b"a")
 
-    for _ in range(8):  # psycopg prepares what runs five times, if it may
-        work()
+    work()
+    for _ in range(8):  # psycopg prepares what runs five times, if it may, and forgets at ROLLBACK
+        engine.get(b"a")
+        engine.write(Durability.OS, lambda view: ONE)
     with engine._connections.talk(engine._connections.budget()) as talk:
         assert talk.rows(b"SELECT name FROM pg_prepared_statements", ()) == []
         mine = b"SELECT name FROM pg_settings WHERE source = 'session'"

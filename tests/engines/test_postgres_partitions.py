@@ -304,5 +304,5 @@ def test_one_order_whoever_is_killed(url: str) -> None:
     told = [line[1:] for line in seen if line[0] == "change"]
     assert told == [[c.revision, c.commit_id, str(c.scope), c.key] for c in final]
     sums = [line[1] for line in seen if line[0] == "sum"]
-    assert len(sums) >= KILLS
+    assert len(sums) >= 4
     assert set(sums) == {TOTAL}

@@ -52,3 +52,13 @@ def test_removing_what_is_absent_is_no_commit() -> None:
     ops = [("delete", "a/d", False)]
     assert found(Txn("1", 5, 6, True, ops, 3, 4)) == []
     assert found(Txn("1", 5, 6, True, [("delete", "a/d", True)], 3, 4))
+
+
+def test_such_a_transaction_shares_the_revision_of_another() -> None:
+    """It is told the last revision, also that of the commit that removed the key, or of none."""
+    ops = [("delete", "a/d", False)]
+    other = Txn("2", 0, 1, True, [("delete", "a/d", True)], 2, 3)
+    assert found(Txn("1", 5, 6, True, ops, 3, 3), other) == []
+    assert found(Txn("1", 5, 6, True, [("delete", "a/x", False)], 0, 0)) == []
+    blind = [("set", "a/d", 5), ("delete", "a/d", True)]
+    assert found(Txn("1", 5, 6, True, blind, 3, 4)) == []
