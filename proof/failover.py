@@ -57,6 +57,7 @@ class Writer:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._told.put(json.loads(line))
+        self._told.put({"ended": self._process.wait()})
 
     def until(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         """Return the next thing told that is `wanted`."""
@@ -68,6 +69,8 @@ class Writer:
                 raise Refuted(f"{what}: not within {_PATIENCE:.0f} s") from None
             if wanted(told):
                 return told
+            if "ended" in told:
+                raise Refuted(f"{what}: the writer ended with status {told['ended']}")
 
     def until_state(self, *, degraded: bool) -> float:
         """Return the time at which the writer went to the spill, or came back."""
@@ -91,14 +94,14 @@ class Writer:
 @contextmanager
 def namespace() -> Iterator[tuple[list[str], str, Callable[[bool], None]]]:
     """Make a network namespace; yield how to run in it, our address, and its switch."""
-    number = os.getpid() % 200 + 10
-    name, ours, theirs = f"hf{number}", f"hfa{number}", f"hfb{number}"
+    number = os.getpid() % 250
+    unique = os.urandom(3).hex()
+    name, ours, theirs = f"hf{unique}", f"hfa{unique}", f"hfb{unique}"
     address, inside = f"10.213.{number}.1", f"10.213.{number}.2/30"
 
     def ip(*arguments: str) -> None:
         subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
-    subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
     ip("netns", "add", name)
     try:
         ip("link", "add", ours, "type", "veth", "peer", "name", theirs)
@@ -113,7 +116,8 @@ def namespace() -> Iterator[tuple[list[str], str, Callable[[bool], None]]]:
             lambda up: ip("link", "set", ours, "up" if up else "down"),
         )
     finally:
-        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+        for gone in (["link", "del", ours], ["netns", "del", name]):
+            subprocess.run(["ip", *gone], check=False, capture_output=True)
 
 
 def can_make_namespaces() -> bool:
@@ -214,10 +218,11 @@ def attempt(trial: Trial) -> Counts:
     kinds = [k for k in KINDS[trial.engine] if k != "partition" or can_make_namespaces()]
     kind = kinds[trial.index % len(kinds)]
     make = on_postgres if trial.engine == "postgres" else on_sqlite
-    with make(trial, kind) as fault:
+    with make(trial, kind) as fault, ExitStack() as writers:
         with holdfast.open(fault.direct):
             pass  # the store is made
         writer = Writer(fault.url, trial.directory, "a", fault.inside)
+        writers.callback(writer.kill)
         writer.until_state(degraded=False)
         time.sleep(random.uniform(0.2, 0.8))
         struck = time.monotonic()
@@ -227,6 +232,7 @@ def attempt(trial: Trial) -> Counts:
         if fault.forced:
             writer.kill()
             writer = Writer(fault.url, trial.directory, "b", fault.inside)
+            writers.callback(writer.kill)
             writer.until_state(degraded=True)
             time.sleep(random.uniform(0.2, 0.6))
         fault.heal()
