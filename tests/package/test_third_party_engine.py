@@ -7,6 +7,7 @@ pytest collects them with ours. Here is what only a second distribution can show
 from __future__ import annotations
 
 import json
+import random
 import sys
 import zipfile
 from collections.abc import Callable
@@ -14,9 +15,8 @@ from email import message_from_string
 from pathlib import Path
 
 import pytest
-from tests.store.test_state_machine import StoreMachine
-from tests.store.test_state_machine import run as run_machine
 
+from proof.modelled.case import attempt, draw
 from tests.package.commands import ROOT, run
 from tests.package.conftest import made_once
 
@@ -97,10 +97,7 @@ def test_the_installed_engine_serves_programs_and_the_command(
     assert json.loads(holdfast("get", "--store", "lmdb:copied", "agent:a", "k")) == [1, 2]
 
 
-class OnLmdb(StoreMachine):
-    url = "lmdb:DIRECTORY/store"
-
-
-def test_a_store_on_a_third_party_engine_is_a_store() -> None:
-    """The kernel's own state machine holds over an engine that the package does not know."""
-    run_machine(OnLmdb, 6)
+def test_a_store_on_a_third_party_engine_is_a_store(tmp_path: Path) -> None:
+    """The plain model of a store holds over an engine that the package does not know."""
+    _, failure, _ = attempt(draw(random.Random(7), 200), "lmdb", tmp_path / "store")
+    assert failure is None

@@ -56,7 +56,7 @@ def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
         "xxhash",
         "zstandard",
     ]
-    assert set(metadata.get_all("Provides-Extra") or []) == {"dev", "rocksdb", "test"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {"dev", "postgres", "rocksdb", "test"}
     licence = archive.read(f"{info}/licenses/LICENSE").decode()
     assert licence == (ROOT / "LICENSE").read_text()
     entry_points = archive.read(f"{info}/entry_points.txt").decode()
