@@ -13,7 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check lint types imports docs bench bench-peers bench-growth proof format clean
+.PHONY: help demo test check lint types imports docs bench bench-peers bench-growth bench-scaling \
+  proof format clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ bench-peers: $(PEERS)/.installed  ## Measure beside other stores; ARGS=--quick f
 bench-growth: $(PEERS)/.installed  ## Measure as keys and scopes grow; ARGS=--full for 5,000,000 keys
 	@$(PEERS)/bin/python -W ignore -m benchmarks.growth $(ARGS)
 
+bench-scaling: $(VENV)/.installed-dev  ## Measure and model many processes on one Postgres
+	@$(BIN)/python -m benchmarks.scaling $(ARGS)
+
 proof: $(VENV)/.installed-dev  ## Attack what is promised: crashes, faults, anomalies; ARGS=--long
 	@$(BIN)/python -m proof $(ARGS)
 
@@ -75,9 +79,9 @@ $(VENV)/.installed: $(VENV)/.python pyproject.toml
 	@$(PIP) install --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.python pyproject.toml
+$(VENV)/.installed-dev: $(VENV)/.python pyproject.toml examples/holdfast-lmdb/pyproject.toml
 	@echo "installing holdfast with its development tools"
-	@$(PIP) install --editable '.[dev]'
+	@$(PIP) install --editable '.[dev]' --editable examples/holdfast-lmdb
 	@touch $(VENV)/.installed $@
 
 $(PEERS)/.installed: benchmarks/peers/requirements.txt pyproject.toml

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for; the exit status is 1 if a claim was refuted."""
     asked = arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and children end with us
     console = Console(width=None if Console().is_terminal else 120, highlight=False)
     shard, shards = (int(part) for part in asked.shard.split("/"))
     seed = random.SystemRandom().randrange(1 << 32) if asked.seed is None else asked.seed

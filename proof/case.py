@@ -23,12 +23,14 @@ class Trial:
         index: Number of the trial, from 0; cases with a fixed list of situations go by it.
         seed: Text that the trial's randomness comes from, printed with a refutation.
         directory: An empty directory of its own on a real disk.
+        long: The trial belongs to the long form.
     """
 
     engine: str
     index: int
     seed: str
     directory: Path
+    long: bool = False
 
     def random(self) -> random.Random:
         """Return the trial's source of randomness."""
@@ -51,6 +53,7 @@ class Case:
         quick, long: Trials per engine in the two forms.
         unable: Why it cannot be tried here on an engine, or None.
         tested: `make test` runs the quick form too.
+        in_tests: Trials per engine there, if not as many as the quick form has.
     """
 
     name: str
@@ -61,3 +64,4 @@ class Case:
     long: int
     unable: Callable[[str], str | None] = _never
     tested: bool = True
+    in_tests: int | None = None

@@ -97,7 +97,7 @@ def _attempt(case: Case, engine: str, index: int, plan: Plan, tally: Tally) -> N
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=plan.directory, prefix="holdfast-proof-") as directory:
         try:
-            tally.counts.update(case.run(Trial(engine, index, seed, Path(directory))))
+            tally.counts.update(case.run(Trial(engine, index, seed, Path(directory), plan.long)))
         except Exception:  # noqa: BLE001 - whatever breaks is a finding
             tally.refuted.append({"seed": seed, "traceback": traceback.format_exc()})
     tally.seconds += time.perf_counter() - began

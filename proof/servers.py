@@ -15,6 +15,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +59,9 @@ class PostgresServer:
         self._settings = settings or {}
         self._sockets: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._guardian: subprocess.Popen[bytes] | None = None
         self._bin = _binaries()
+        self._pause = threading.Event()  # never set
         self.port = _free_port()
 
     def __enter__(self) -> PostgresServer:
@@ -97,12 +100,19 @@ class PostgresServer:
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self._process = self._launch("postgres", "-D", str(self.data), *flags, stderr=log)
+        # If this process is killed, its end of the pipe closes, and the server goes too.
+        self._guardian = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _ || kill -QUIT "$0"', str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         while not self._answers():
             if self._process.poll() is not None:
                 self._forget()
                 raise RuntimeError(f"Postgres did not start:\n{self.log.read_text()[-4000:]}")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.02)
+            self._pause.wait(0.02)
 
     def stop(self) -> None:
         """Stop at once but cleanly; no error if it does not run."""
@@ -118,11 +128,14 @@ class PostgresServer:
         assert self._process is not None
         # Stopped first: the postmaster would start to recover when it sees a backend die.
         self.pause()
-        for pid in self.pids():
+        pids = self.pids()
+        for pid in pids:
             _signal(pid, signal.SIGKILL)
         self._process.wait(60)
+        # The next start refuses to share memory with processes that are still on their way out.
+        while any(_runs(pid) for pid in pids):
+            self._pause.wait(0.005)
         self._forget()
-        # The next start refuses a lock file whose process lives; ours does not.
 
     def pause(self) -> None:
         """Stop every process of it, so that sockets stay open and nobody answers."""
@@ -222,6 +235,9 @@ class PostgresServer:
 
     def _forget(self) -> None:
         self._process = None
+        if self._guardian is not None:
+            self._guardian.communicate(b"ended\n")
+            self._guardian = None
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
@@ -248,6 +264,13 @@ def _children(pid: int) -> list[int]:
                 if int((each / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
                     found.append(int(each.name))
     return found
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -6,8 +6,11 @@ import atexit
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from proof.servers import PostgresServer
 
@@ -31,3 +34,14 @@ def schema_for(path: Path) -> str:
 def store_url(path: Path) -> str:
     """Return the URL of a store that no other test has: a schema of its own."""
     return shared_server().url(schema=schema_for(path))
+
+
+@contextmanager
+def own_server(**options: Any) -> Iterator[PostgresServer]:
+    """Start a server that a test may harm."""
+    # Not in pytest's directories, which are closed to the user that Postgres runs as.
+    with (
+        tempfile.TemporaryDirectory(prefix="holdfast-tests-") as directory,
+        PostgresServer(Path(directory), **options) as server,
+    ):
+        yield server

@@ -14,12 +14,21 @@ from holdfast.engines.base import Durability
 from holdfast.errors import (
     ConflictError,
     CorruptionError,
+    DegradedError,
     EngineError,
     HorizonError,
     OutcomeUnknownError,
     RejectedError,
     StateError,
     UsageError,
+)
+from holdfast.failover import (
+    KEEP_THEIRS,
+    Conflict,
+    FailoverReport,
+    FailoverSettings,
+    FailoverStatus,
+    Provisional,
 )
 from holdfast.manager import StateManager
 from holdfast.opening import open, repair
@@ -53,18 +62,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "KEEP_THEIRS",
     "AsyncStateManager",
     "AsyncStateReader",
     "Change",
     "CompactReport",
     "ComponentHealth",
+    "Conflict",
     "ConflictError",
     "CopyReport",
     "CorruptionError",
+    "DegradedError",
     "Difference",
     "Durability",
     "EngineError",
     "EngineURL",
+    "FailoverReport",
+    "FailoverSettings",
+    "FailoverStatus",
     "GetRequest",
     "Health",
     "HistoryPolicy",
@@ -72,6 +87,7 @@ __all__ = [
     "Operation",
     "OutcomeUnknownError",
     "Problem",
+    "Provisional",
     "RejectedError",
     "RepairReport",
     "ScopeKind",

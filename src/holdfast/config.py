@@ -44,6 +44,11 @@ class EngineURL:
     location: str
     params: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_server(self) -> bool:
+        """Say whether a server is named, which a network lies in front of."""
+        return self.scheme in _SERVERS
+
     def __str__(self) -> str:
         # Passwords stand before the host, or in options: of those names only.
         names = "&".join(f"{name}=…" for name in self.params)

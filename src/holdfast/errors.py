@@ -26,6 +26,7 @@
         ├── CorruptionError        .where: what is stored is not what was written
         ├── BusyError              another process holds what this call needs
         ├── DiskFullError
+        ├── DegradedError          the primary is away, and the spill cannot answer this
         ├── NotAStoreError
         ├── FormatVersionError
         ├── UnsupportedPlatformError
@@ -290,6 +291,14 @@ class DiskFullError(EngineError):
     code = "disk_full"
     retryable = True
     default_hint = "free disk space, then retry"
+
+
+class DegradedError(EngineError):
+    """The primary is away, and what was asked needs what only the primary knows."""
+
+    code = "degraded"
+    retryable = True
+    default_hint = "retry when health() says that the primary is back"
 
 
 class NotAStoreError(EngineError):

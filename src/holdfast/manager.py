@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack
 
 from holdfast.engines.registry import new_engine
-from holdfast.errors import ClosedError, ConflictError, StateError
+from holdfast.errors import ClosedError, ConflictError, DegradedError, StateError
 from holdfast.reading import Scope, StateReader
 from holdfast.store.batches import Batches
 from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
@@ -391,7 +391,11 @@ class StateManager(StateReader):
         if self._kernel.closed:
             raise ClosedError("the store is closed")
         self._kernel.refuse_read_only()
-        return StateTransaction(self._kernel, self._address, self._writer, self._policies)
+        parts = self._kernel, self._address, self._writer, self._policies
+        try:
+            return StateTransaction(*parts)
+        except DegradedError:  # the primary went away over it: on the spill, then
+            return StateTransaction(*parts)
 
     def _finish(self, tx: StateTransaction, options: WriteOptions) -> Intent | None:
         """Close a transaction and return what it wants committed; None for nothing."""

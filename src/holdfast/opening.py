@@ -10,8 +10,11 @@ from typing import Any
 
 from holdfast.clock import Clock, SystemClock
 from holdfast.config import EngineURL, load_environment, parse_url, settings_from
+from holdfast.engines.base import Engine
 from holdfast.engines.registry import new_engine, open_engine
 from holdfast.errors import ConfigurationError
+from holdfast.failover.kernel import FailoverKernel
+from holdfast.failover.settings import REMOTE_TIMEOUT, FailoverSettings
 from holdfast.manager import StateManager
 from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.store.policy import ScopePolicy
@@ -28,6 +31,7 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
     read_only: bool = False,
     clock: Clock | None = None,
     config: str | os.PathLike[str] | None = None,
+    failover: FailoverSettings | None = None,
     **options: Any,
 ) -> StateManager:
     """Open a store, making it if the path does not exist.
@@ -42,6 +46,8 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
         read_only: Refuse writes; works beside a writer.
         clock: Source of time; the system's by default.
         config: A TOML file with further options.
+        failover: Go on with a local spill while the store is away. The URL form is
+            ``failover:?primary=…&spill=…``, both percent-encoded.
         **options: Fields of `StoreSettings`, and options of the engine.
 
     Raises:
@@ -63,6 +69,8 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
     if isinstance(target, str | os.PathLike):
         # What a URL says of the store, not of its engine, is the store's; keywords win.
         url = parse_url(target)
+        if url.scheme == "failover":
+            url, failover = failover_url(url, failover)
         options = {**url.params, **options}
         values |= {name: options.pop(name) for name in list(options) if name in _STORE_FIELDS}
         target = EngineURL(url.scheme, url.location, options)
@@ -71,7 +79,11 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
         if options:
             raise ConfigurationError(f"{', '.join(options)}: put these into the settings object")
     settings = settings_from(StoreSettings, values, what="store")
-    return StateManager(open_kernel(target, settings, clock), tenant=tenant, policies=policies)
+    if failover is None or read_only:  # a spill is its writer's; who only reads needs none
+        kernel = open_kernel(target, settings, clock)
+    else:
+        kernel = open_with_failover(target, settings, failover, clock)
+    return StateManager(kernel, tenant=tenant, policies=policies)
 
 
 def open_kernel(
@@ -86,6 +98,45 @@ def open_kernel(
     except BaseException:
         engine.close()
         raise
+
+
+def failover_url(
+    url: EngineURL, given: FailoverSettings | None
+) -> tuple[EngineURL, FailoverSettings]:
+    """Split ``failover:?primary=URL&spill=PATH&…`` into the primary's URL and the settings.
+
+    Raises:
+        ConfigurationError: It names no primary or no spill, or an option is unknown.
+    """
+    params = dict(url.params)
+    primary = params.pop("primary", "")
+    if given is not None or url.location or not primary or "spill" not in params:
+        raise ConfigurationError(
+            "a failover URL needs a primary and a spill, and nothing in front of them",
+            hint="write failover:?primary=URL&spill=PATH, both percent-encoded",
+        )
+    inner = parse_url(primary)
+    if inner.scheme == "failover":
+        raise ConfigurationError("a primary cannot have a failover of its own")
+    return inner, settings_from(FailoverSettings, params, what="failover")
+
+
+def open_with_failover(
+    target: EngineURL | Any,
+    settings: StoreSettings,
+    failover: FailoverSettings,
+    clock: Clock | None = None,
+) -> Kernel:
+    """Open a primary and its spill."""
+    if isinstance(target, EngineURL) and target.is_server:
+        # Nobody waits for a server that is silent much longer than it takes to go elsewhere.
+        params = {"timeout": str(REMOTE_TIMEOUT), **target.params}
+        target = dataclasses.replace(target, params=params)
+
+    def open_primary(create: bool) -> Engine:
+        return open_engine(target, create=create, clock=clock)
+
+    return FailoverKernel(open_primary, settings, failover, clock or SystemClock())
 
 
 def repair(

@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from holdfast.engines.registry import new_engine
-from holdfast.errors import EphemeralMixError, InvalidArgumentError
+from holdfast.errors import ConfigurationError, EphemeralMixError, InvalidArgumentError
+from holdfast.failover.kernel import FailoverKernel
+from holdfast.failover.report import FailoverReport
 from holdfast.store import history, lines, status
 from holdfast.store.address import Addressing
 from holdfast.store.codec import decode
@@ -280,7 +282,22 @@ class StateReader:
 
     def health(self) -> Health:
         """Return the health of each component: ``"ok"``, ``"degraded"`` or ``"failed"``."""
+        if isinstance(self._kernel, FailoverKernel):
+            return FailoverReport(self._kernel).health()
         return status.health(self._kernel)
+
+    @property
+    def failover(self) -> FailoverReport:
+        """Where a store with failover runs, and what its replays met.
+
+        Raises:
+            ConfigurationError: The store was opened without failover.
+        """
+        if not isinstance(self._kernel, FailoverKernel):
+            raise ConfigurationError(
+                "the store has no failover", hint="open it with failover=FailoverSettings(...)"
+            )
+        return FailoverReport(self._kernel)
 
     def verify(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
         """Walk everything that the store holds, of every tenant, and return what is wrong.

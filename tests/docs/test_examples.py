@@ -22,7 +22,7 @@ RUNNABLE = [page for page in PAGES if "decisions" not in page.parts]
 def run_python(text: str, where: str, line: int, namespace: dict[str, Any]) -> list[str]:
     """Run a block so that its errors name the page and line; return the printed lines."""
     out = io.StringIO()
-    code = compile("\n" * (line - 1) + text, where, "exec")
+    code = compile("\n" * (line - 1) + text, where, "exec", dont_inherit=True)
     with contextlib.redirect_stdout(out):
         exec(code, namespace)
     return out.getvalue().splitlines()

@@ -24,6 +24,7 @@ from holdfast.errors import (
     ClosedError,
     ConfigurationError,
     CorruptionError,
+    EngineError,
     FormatVersionError,
     NotAStoreError,
     OutcomeUnknownError,
@@ -218,6 +219,31 @@ def test_an_interrupted_creation_is_finished(path: Path) -> None:
         engine.close()
 
 
+def test_a_disk_that_fails_while_a_store_is_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the operating system refuses at opening is an EngineError, and passes."""
+
+    def broken(_source: Path, target: Path) -> None:
+        if target.name == "HOLDFAST":
+            raise OSError(28, "No space left on device")
+        os.rename(_source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", broken)
+        with pytest.raises(EngineError, match="No space left"):
+            open_at(path)
+    engine = open_at(path)
+    put(engine, (b"a", b"1"))
+    engine.close()
+    (path / "rocksdict-config.json").unlink()
+    (path / "rocksdict-config.json").mkdir()  # a file of rocksdict's own, not of RocksDB's
+    with pytest.raises(EngineError):
+        open_at(path)
+    (path / "rocksdict-config.json").rmdir()
+    open_at(path).close()
+
+
 def test_a_lost_database_is_not_made_anew(path: Path) -> None:
     """A marked store whose database vanished is damage, not an empty store."""
     engine = open_at(path)
@@ -226,6 +252,43 @@ def test_a_lost_database_is_not_made_anew(path: Path) -> None:
     (path / "CURRENT").unlink()
     with pytest.raises(CorruptionError):
         open_at(path)
+
+
+def test_a_manifest_that_lost_its_end(path: Path, tmp_path: Path) -> None:
+    """A manifest cut anywhere is damage, never an earlier state that opens without a word."""
+    for key in (b"a", b"b", b"c"):
+        engine = open_at(path)
+        put(engine, (key, b"1"), durability=SYNC)
+        engine.close()
+    told: list[str] = []
+    for short in range(1, 250, 3):
+        copy = tmp_path / "copy"
+        shutil.copytree(path, copy)
+        (manifest,) = copy.glob("MANIFEST-*")
+        os.truncate(manifest, manifest.stat().st_size - short)
+        try:
+            engine = open_at(copy)
+        except CorruptionError as error:
+            told.append(error.message)
+        else:
+            assert keys(engine) == [b"a", b"b", b"c"]
+            engine.close()
+        shutil.rmtree(copy)
+    assert any("has been at" in message for message in told)
+
+
+@pytest.mark.parametrize("text", [None, b"", b"sequence 99999 00000000\n", b"\xff" * 40])
+def test_a_damaged_note_of_what_was_reached(path: Path, text: bytes | None) -> None:
+    """The note is a check only: without it, or with one that is damaged, the store opens."""
+    engine = open_at(path)
+    put(engine, (b"a", b"1"))
+    engine.close()
+    note = path / "HOLDFAST.reached"
+    note.unlink() if text is None else note.write_bytes(text)
+    engine = open_at(path)
+    assert engine.get(b"a") == b"1"
+    engine.close()
+    assert note.read_bytes().startswith(b"sequence ")
 
 
 def test_nothing_to_read(path: Path) -> None:

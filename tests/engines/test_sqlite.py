@@ -23,12 +23,15 @@ from holdfast.config import EngineURL, parse_url
 from holdfast.engines.base import Batch, Durability, Engine, View
 from holdfast.engines.sqlite import SqliteEngine, SqliteSettings, open_engine, wal_reset_bug
 from holdfast.engines.sqlite import log as log_module
+from holdfast.engines.sqlite.opening import Opening
 from holdfast.engines.sqlite.platform import filesystem_of, require_library, shares_memory
+from holdfast.engines.sqlite.session import Session
 from holdfast.errors import (
     BusyError,
     ClosedError,
     ConfigurationError,
     CorruptionError,
+    EngineError,
     FormatVersionError,
     InvalidArgumentError,
     NotAStoreError,
@@ -1190,3 +1193,38 @@ def test_error_facts(path: Path) -> None:
     engine.close()
     with pytest.raises(StateError, match=r"state\.db"):
         put(engine, (b"\x03a", b"1"))
+
+
+def test_a_writer_that_sqlite_opened_for_reading(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the writing connection cannot be opened for writing once, the next write tries again."""
+    engine = start(path)
+    with monkeypatch.context() as patch:
+        # What SQLite does by itself when opening the file fails for writing and not for reading.
+        patch.setattr(Opening, "session", lambda self, **_: Session(self._settings, read_only=True))
+        with pytest.raises(ReadOnlyError):
+            put(engine, (b"\x03a", b"1"))
+    put(engine, (b"\x03a", b"2"))
+    engine.close()
+
+
+def test_closing_without_a_connection_for_the_last_checkpoint(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store whose log cannot be copied back at closing closes, and leaves the log."""
+    start(path).close()
+    engine = start(path)
+    engine.get(b"\x03a")
+
+    def broken(_self: Opening, **_: Any) -> Session:
+        raise EngineError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Opening, "session", broken)
+        engine.close()
+    with pytest.raises(ClosedError):
+        engine.get(b"\x03a")
+    engine = start(path)
+    put(engine, (b"\x03a", b"1"))
+    engine.close()

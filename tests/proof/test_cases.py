@@ -16,7 +16,8 @@ PAIRS = [(c.name, engine) for c in CASES.values() if c.tested for engine in c.en
 @pytest.mark.parametrize(("name", "engine"), PAIRS)
 def test_claim_stands(name: str, engine: str, tmp_path: Path) -> None:
     """The quick form refutes no claim; a failure prints the seed that shows it."""
-    plan = Plan(random.SystemRandom().randrange(1 << 32), directory=tmp_path)
+    seed = random.SystemRandom().randrange(1 << 32)
+    plan = Plan(seed, trials=CASES[name].in_tests, directory=tmp_path)
     tally = run([CASES[name]], [engine], plan, lambda *_: None)[name, engine]
     if tally.skipped is not None:
         pytest.skip(tally.skipped)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import subprocess
 import sys
 import threading
@@ -270,46 +269,6 @@ def test_what_a_scan_still_reads_is_not_trimmed(state: StateManager) -> None:
 
 
 # --- asyncio ----------------------------------------------------------------------------------
-
-
-def test_random_cancellations(open_store: Any) -> None:
-    """Cancelled writes are whole or not there, and every reply is the caller's own."""
-    rng = random.Random(7)
-
-    async def main() -> None:
-        sync = open_store()
-        state = AsyncStateManager(sync)
-        acknowledged: dict[str, int] = {}
-
-        async def write(n: int) -> None:
-            if n % 3:
-                acknowledged[f"s{n}"] = await state.set(A, f"s{n}", n)
-            else:
-                items = [SetOperation(A, f"b{n}-{part}", n) for part in range(3)]
-                revisions = await state.set_batch(items, atomic=True)
-                assert len(set(revisions)) == 1
-                for part in range(3):
-                    acknowledged[f"b{n}-{part}"] = revisions[part]  # type: ignore[assignment]
-
-        for wave in range(10):
-            tasks = [asyncio.ensure_future(write(wave * 60 + n)) for n in range(60)]
-            for _ in range(30):
-                if rng.random() < 0.5:
-                    await asyncio.sleep(0)
-                rng.choice(tasks).cancel()
-            for result in await asyncio.gather(*tasks, return_exceptions=True):
-                assert result is None or isinstance(result, asyncio.CancelledError)
-        found = {k: v async for k, v in state.scan(A)}
-        for key, revision in acknowledged.items():
-            assert found[key].metadata.revision == revision, "the reply was another's"
-            assert found[key].value == int(key[1:].partition("-")[0])
-        for n in range(0, 600, 3):
-            parts = [found.get(f"b{n}-{part}") for part in range(3)]
-            revisions = {p and p.metadata.revision for p in parts}
-            assert len(revisions) == 1, "a batch is torn"
-        assert state.revision == len({v.metadata.revision for v in found.values()})
-
-    asyncio.run(main())
 
 
 def test_leaving_an_async_scan_early(open_store: Any) -> None:

@@ -183,7 +183,7 @@ def test_delete_scope_takes_it_along(state: StateManager) -> None:
     assert (state.list_keys(A), state.scope_exists(A)) == ([], False)
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "rocksdb"], indirect=True)
+@pytest.mark.parametrize("open_store", ["sqlite", "rocksdb"], indirect=True)
 def test_restart_forgets_it(open_store: Any) -> None:
     """It is gone when the store is opened again."""
     state = open_store()
@@ -193,7 +193,7 @@ def test_restart_forgets_it(open_store: Any) -> None:
     assert state.list_keys(A) == ["d"]
 
 
-@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("open_store", ["sqlite"], indirect=True)
 def test_other_processes_do_not_see_it(open_store: Any) -> None:
     """It belongs to one process; another may use the key for itself."""
     state = open_store()

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import ConflictError, Durability, OutcomeUnknownError, StateManager
-from holdfast.config import EngineURL
-from holdfast.engines import rocksdb, sqlite
+from holdfast.config import EngineURL, parse_url
+from holdfast.engines import postgres, rocksdb, sqlite
 from holdfast.engines.memory import MemoryEngine
 from holdfast.errors import (
     ClosedError,
@@ -25,6 +25,7 @@ from holdfast.store.intent import SET, Intent, Op
 from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.store.lane import select
 from holdfast.testing import Fault, FaultPlan, FaultyEngine
+from tests.servers import store_url
 
 A = "agent:a"
 QUIET = StoreSettings(sweep_every=0)
@@ -262,6 +263,8 @@ def test_a_closed_store_refuses(memory_store: Any) -> None:
 def _open(engine: str, path: Path) -> Any:
     if engine == "memory":
         return MemoryEngine()
+    if engine == "postgres":
+        return postgres.open_engine(parse_url(store_url(path)))
     module = {"sqlite": sqlite, "rocksdb": rocksdb}[engine]
     return module.open_engine(EngineURL(engine, str(path), {}))
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import holdfast
 from holdfast import ConflictError, StateManager, StateScope
+from holdfast.clock import from_ns
 from holdfast.engines.base import Batch, Body, Durability
 from holdfast.engines.memory import MemoryEngine
 from holdfast.errors import ConfigurationError
@@ -135,6 +136,28 @@ def test_reading_the_past(state: StateManager) -> None:
     before, after_ = moments[10], moments[50]
     told = {(str(d.scope), d.key) for d in state.diff(before[0], after_[0])}
     assert told == {p for p, v in after_[1].items() if before[1].get(p) != v}
+
+
+def test_reading_as_of_a_time() -> None:
+    """As of any time, every scope shows what it held then, though revisions have gaps."""
+    clock = FakeClock()
+    with holdfast.open("memory:", partitions=8, clock=clock) as state:
+        model: dict[tuple[str, str], int] = {}
+        moments = []
+        for at in range(120):
+            scope = SCOPES[at * at % 24]
+            state.set(scope, "k", at)
+            model[scope, "k"] = at
+            moments.append((from_ns(clock.now_ns()), dict(model)))
+            clock.advance(1)
+        for time, then in moments[::5]:
+            with state.snapshot(as_of=time) as shown:
+                found = {
+                    (str(scope), key): item.value
+                    for scope in shown.scopes()
+                    for key, item in shown.scan(scope)
+                }
+            assert found == then
 
 
 def test_a_snapshot_stays(state: StateManager) -> None:

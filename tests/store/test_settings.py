@@ -58,7 +58,7 @@ def test_limits_of_a_commit(open_store: Any) -> None:
     assert state.set_batch(items[:10], atomic=True) == [1] * 10
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "rocksdb"], indirect=True)
+@pytest.mark.parametrize("open_store", ["sqlite", "rocksdb"], indirect=True)
 def test_read_only(open_store: Any) -> None:
     """A store open for reading answers every question, however long, and takes no write."""
     state = open_store()

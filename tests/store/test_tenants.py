@@ -48,7 +48,7 @@ def test_tenants_are_apart(state: StateManager) -> None:
     assert [m.list_keys(A) for m in by_name.values()][:3] == [["k"], ["e", "k"], ["k"]]
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "rocksdb"], indirect=True)
+@pytest.mark.parametrize("open_store", ["sqlite", "rocksdb"], indirect=True)
 def test_a_tenant_is_found_again(open_store: Any) -> None:
     """A tenant's state is there when the store is opened for it again, and only then."""
     state = open_store(tenant="acme")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from holdfast.engines.base import Batch, Durability, View
+from holdfast.engines.base import Batch, Body, Durability, View
 from holdfast.engines.memory import MemoryEngine
 from holdfast.errors import (
     CorruptionError,
@@ -191,3 +194,37 @@ def test_a_sweep_fails_at_every_commit() -> None:
         with engine.read() as view:
             assert [key for key, _ in view.scan(b"k", b"l")] == acknowledged
         assert len(acknowledged) == number
+
+
+def test_a_view_has_what_its_engine_promises() -> None:
+    """The clock and the sequence of an engine's views are reached through the faults."""
+
+    class Clocked(MemoryEngine):
+        traits = replace(MemoryEngine.traits, clocked=True, partitioned=True)
+
+        def write(
+            self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)
+        ) -> None:
+            super().write(durability, lambda view: body(_Promised(view)), partitions)
+
+    class _Promised:
+        def __init__(self, view: View) -> None:
+            self._view = view
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._view, name)
+
+        def now_ns(self) -> int:
+            return 5
+
+        def sequence(self) -> int:
+            return 7
+
+    seen: list[int] = []
+
+    def body(view: Any) -> Batch:
+        seen.extend([view.now_ns(), view.sequence()])
+        return Batch()
+
+    FaultyEngine(Clocked()).write(Durability.OS, body)
+    assert seen == [5, 7]

@@ -14,6 +14,7 @@ from typing import Any
 from holdfast.aio.manager import AsyncStateManager
 from holdfast.aio.reading import AsyncStateReader
 from holdfast.clock import Clock
+from holdfast.failover.settings import FailoverSettings
 from holdfast.opening import open as open_sync
 from holdfast.store.policy import ScopePolicy
 
@@ -28,13 +29,15 @@ async def open_async(
     read_only: bool = False,
     clock: Clock | None = None,
     config: str | os.PathLike[str] | None = None,
+    failover: FailoverSettings | None = None,
     workers: int = 8,
     **options: Any,
 ) -> AsyncStateManager:
     """Open a store for asynchronous use.
 
     Args:
-        target, tenant, policies, read_only, clock, config, **options: See `holdfast.open`.
+        target, tenant, policies, read_only, clock, config, failover: See `holdfast.open`.
+        **options: See there, too.
         workers: Threads for long work and for remote engines.
     """
     opening = partial(
@@ -45,6 +48,7 @@ async def open_async(
         read_only=read_only,
         clock=clock,
         config=config,
+        failover=failover,
         **options,
     )
     manager = await asyncio.get_running_loop().run_in_executor(None, opening)

@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
 from holdfast.errors import ClosedError
+from holdfast.failover.kernel import FailoverKernel
+from holdfast.failover.report import FailoverReport
 from holdfast.reading import StateReader
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
@@ -47,7 +49,9 @@ class AsyncStateReader(Generic[Manager]):
     def __init__(self, manager: Manager, *, workers: int = 8) -> None:
         self.sync = manager
         self._kernel = manager._kernel
-        self._remote = self._kernel.engine.traits.remote
+        # With failover a read may have to wait for the switch, and looks into a file meanwhile.
+        failover = isinstance(self._kernel, FailoverKernel)
+        self._remote = failover or self._kernel.engine.traits.remote
         self._workers = workers
         self._make_pool()
 
@@ -60,6 +64,11 @@ class AsyncStateReader(Generic[Manager]):
     def revision(self) -> int:
         """See `StateManager.revision`."""
         return self.sync.revision
+
+    @property
+    def failover(self) -> FailoverReport:
+        """See `StateManager.failover`."""
+        return self.sync.failover
 
     # --- one key --------------------------------------------------------------------------
 

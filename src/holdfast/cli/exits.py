@@ -89,6 +89,7 @@ EXITS: Final[dict[str, int]] = {
     "problems_found": PROBLEMS,
     "busy": TRY_AGAIN,
     "disk_full": TRY_AGAIN,
+    "degraded": TRY_AGAIN,
     "corruption": DAMAGED,
     "not_a_store": NOT_A_STORE,
     "format_version": NOT_A_STORE,

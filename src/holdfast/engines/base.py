@@ -126,7 +126,9 @@ class Engine(Protocol):
     is definite: nothing was written. **Any** error of the commit or of a flush MUST surface as
     `OutcomeUnknownError` (its ``commit_id`` is filled in by the kernel), after which the engine
     MUST refuse writes with `PoisonedError` until it is reopened, except where it can prove that
-    nothing was written (a full disk that failed before the commit: `DiskFullError`).
+    nothing was written (a full disk that failed before the commit: `DiskFullError`), or that the
+    next write of the same partition waits until the lost commit has ended one way or the other,
+    and sees how (a server that keeps the partition's lock with the transaction).
     """
 
     traits: EngineTraits

@@ -120,6 +120,7 @@ class Intent:
         loose: Operations fail one by one, each with its error as its result.
         commit_id: 16 bytes; `given` says that the caller chose it, which makes it idempotent.
         revision, results: The outcome: the commit's revision and one result per operation.
+        provisional: Where the store runs on a spill, decide by what that knows.
         repeated: A commit under the given id had happened before; nothing was done again.
         error: Why it failed, or None.
     """
@@ -132,6 +133,7 @@ class Intent:
     commit_id: bytes = b""
     given: bool = False
     loose: bool = False
+    provisional: bool = False
     repeated: bool = False
     actor: str | None = None
     correlation: str | None = None

@@ -216,7 +216,9 @@ def revision_at(view: View, partition: int, time_ns: int) -> int:
         if header.time_ns <= time_ns:
             found, low = header.last, header.last + 1
         else:
-            high = header.first if header.first > low else low
+            # Between two groups of a partition lie revisions of others: the next one may begin
+            # behind `middle`, and then nothing lies from there on.
+            high = max(low, min(header.first, middle))
     return found
 
 

@@ -12,7 +12,7 @@ from holdfast.errors import (
     SchemaRequiredError,
 )
 from holdfast.store.intent import Intent
-from holdfast.store.value import StateClass
+from holdfast.store.value import SPILL_REVISIONS, StateClass
 
 
 class WriteOptions(TypedDict, total=False):
@@ -22,6 +22,8 @@ class WriteOptions(TypedDict, total=False):
         durability: What the acknowledgement means; by default that of the class or policy.
         commit_id: 16 bytes; writing again under the same id does nothing (idempotent retry).
         actor: Who writes; correlation: what it belongs to; cause: what led to it (texts).
+        provisional: Where a store with failover runs on its spill, decide this write by what the
+            spill knows, and confirm or report it when the primary is back. No effect elsewhere.
     """
 
     durability: Durability | str | None
@@ -29,6 +31,7 @@ class WriteOptions(TypedDict, total=False):
     actor: str | None
     correlation: str | None
     cause: str | None
+    provisional: bool
 
 
 _OPTIONS = frozenset(WriteOptions.__annotations__)
@@ -43,9 +46,14 @@ def condition(if_revision: int | None, if_version: int | None, if_absent: bool) 
     for name, number in (("if_revision", if_revision), ("if_version", if_version)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
             raise InvalidArgumentError(f"{name} must be an integer")
-        if number is not None and number < 0:
+        if number is not None and number < 0 and not (name == "if_revision" and _is_spill(number)):
             raise InvalidArgumentError(f"{name} must be 0 or more (0: must not exist)")
     return if_revision
+
+
+def _is_spill(revision: int) -> bool:
+    """Say whether a negative number is a revision of a spill: it can be compared, and differs."""
+    return SPILL_REVISIONS <= revision < SPILL_REVISIONS // 2
 
 
 def guard_class(state_class: StateClass) -> None:
@@ -117,6 +125,11 @@ def annotate(intent: Intent, options: WriteOptions) -> None:
     intent.actor = short_text(options.get("actor"), "actor")
     intent.correlation = short_text(options.get("correlation"), "correlation")
     intent.cause = short_text(options.get("cause"), "cause")
+    provisional = options.get("provisional", False)
+    if not isinstance(provisional, bool):
+        raise InvalidArgumentError("provisional must be True or False")
+    if provisional:
+        intent.provisional = True
 
 
 def short_text(text: str | None, what: str) -> str | None:

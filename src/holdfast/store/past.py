@@ -27,6 +27,7 @@ class Found:
     """
 
     __slots__ = ("payload", "place", "record")
+    degraded = False  #: answered by a failover store's spill
 
     def __init__(self, place: bytes, record_: Record, payload: bytes) -> None:
         self.place = place

@@ -419,10 +419,11 @@ def state_value(found: Found) -> StateValue:
     if type(found) is SimpleFound:
         stub = record.simple_stub(found.raw)
         return StateValue.deferring(decode(found.payload), _metadata_of_stub, stub)
-    return StateValue(decode(found.payload), metadata_of(found.record, found.checksum))
+    metadata = metadata_of(found.record, found.checksum, degraded=found.degraded)
+    return StateValue(decode(found.payload), metadata)
 
 
-def metadata_of(stored: record.Record, checksum: bytes) -> StateMetadata:
+def metadata_of(stored: record.Record, checksum: bytes, *, degraded: bool = False) -> StateMetadata:
     """Return the metadata that callers see."""
     return StateMetadata(
         revision=stored.revision,
@@ -439,6 +440,7 @@ def metadata_of(stored: record.Record, checksum: bytes) -> StateMetadata:
         checksum=checksum.hex(),
         compressed=stored.encoding & 0xF0 != 0,
         encryption=stored.key_id,
+        degraded=degraded,
     )
 
 

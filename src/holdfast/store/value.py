@@ -54,6 +54,8 @@ class StateMetadata:
         compressed: Stored compressed.
         encryption: Key id, where encrypted.
         ephemeral: It lives in this process only, and has no revision.
+        degraded: A failover store answered from its spill while the primary was away. A negative
+            revision is the spill's; any other is what the primary had when it was last seen.
     """
 
     revision: int
@@ -71,6 +73,7 @@ class StateMetadata:
     compressed: bool = False
     encryption: str | None = None
     ephemeral: bool = False
+    degraded: bool = False
 
 
 class StateValue:
@@ -225,6 +228,10 @@ class Missing(enum.Enum):
 
 
 MISSING: Final = Missing.MISSING
+
+#: Revisions that a failover store's spill gives count up from here: negative, so that none is
+#: ever one of the primary's, and exact in a double.
+SPILL_REVISIONS: Final = -(1 << 52)
 
 #: Durability of a class unless the call or a policy says otherwise.
 CLASS_DURABILITY: Final = {

@@ -12,9 +12,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, cast
 
-from holdfast.engines.base import Batch, Body, Durability, Engine, View
+from holdfast.engines.base import (
+    Batch,
+    Body,
+    ClockedView,
+    Durability,
+    Engine,
+    SequencedView,
+    View,
+)
 from holdfast.errors import (
     CorruptionError,
     DiskFullError,
@@ -270,3 +278,9 @@ class _FaultyView:
     ) -> list[tuple[bytes, bytes]]:
         self._owner._read_point("scan")
         return self._view.scan(start, stop, reverse=reverse, limit=limit, keys_only=keys_only)
+
+    def now_ns(self) -> int:
+        return cast(ClockedView, self._view).now_ns()
+
+    def sequence(self) -> int:
+        return cast(SequencedView, self._view).sequence()

@@ -6,7 +6,9 @@ unknown unless the server proves a rollback (`failure.proves_rollback`).
 
 The handle needs no poisoning after an unknown outcome: the lost transaction holds the row locks
 of its partitions until it ends, whichever way, and the next write of a partition takes the same
-locks on another connection before it looks at anything.
+locks on another connection before it looks at anything. A server that may forget a lock without
+ending its transaction (CockroachDB, on failures) is made to notice the conflict: there every write
+also updates the partition's row.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 
 from holdfast.engines.base import Body, Durability
 from holdfast.engines.postgres import failure
-from holdfast.engines.postgres.calls import Calls, AttemptError
+from holdfast.engines.postgres.calls import AttemptError, Calls
 from holdfast.engines.postgres.deadline import Budget
 from holdfast.engines.postgres.failure import Flavour
 from holdfast.engines.postgres.library import psycopg
@@ -30,11 +32,14 @@ class Writer:
 
     def __init__(self, calls: Calls, statements: Statements, flavour: Flavour) -> None:
         self._calls, self._sql, self._flavour = calls, statements, flavour
+        # Where locks may be lost, or numbers drawn in advance, less is relied upon.
+        self._single = flavour is Flavour.YUGABYTE
+        self._firm = flavour is Flavour.POSTGRES
         self._unflushed = False  # something was acknowledged that may not be on disk
 
     def write(self, durability: Durability, body: Body, partitions: Sequence[int]) -> None:
         """Run `body` under the locks of `partitions` and commit what it returns."""
-        wanted = tuple(sorted(set(partitions)))
+        wanted = (0,) if self._single else tuple(sorted(set(partitions)))
         self._calls.run(lambda budget: self._attempt(budget, durability, body, wanted))
 
     def _attempt(
@@ -54,11 +59,11 @@ class Writer:
                 raise
             self._check_reads(talk)
             statements = list(self._sql.batch(batch))
-            if not statements and durability < Durability.SYNC:
+            if not self._firm or (durability >= Durability.SYNC and not statements):
+                statements.append(self._sql.touch(wanted))
+            if not statements:
                 talk.roll_back()
                 return
-            if not statements:
-                statements.append(self._sql.touch(wanted))
             self._commit(talk, statements)
             if durability < Durability.SYNC:
                 self._unflushed = True
@@ -93,10 +98,11 @@ class Writer:
                 raise self._calls.failed(talk, error, "committing") from None
             talk.link.close()
             raise self._unknown(talk, error, "commit") from None
-        if failure.UNREPLICATED & set(talk.link.warnings):
+        if talk.link.warnings:
+            # Postgres has one thing to warn of here: that it was made to stop waiting for a
+            # synchronous standby. The commit is done there, and a failover may lose it.
             raise OutcomeUnknownError(
-                f"commit at {place}: it was done there, and perhaps not on the standby that it "
-                "should have waited for"
+                f"commit at {place}, with a warning: {'; '.join(talk.link.warnings)}"
             )
         if said != COMMIT.decode():
             raise AttemptError(

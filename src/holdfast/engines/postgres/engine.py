@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -9,6 +10,7 @@ from holdfast.engines.base import Body, Durability, EngineTraits, View
 from holdfast.engines.postgres import forks, upkeep
 from holdfast.engines.postgres.calls import Calls
 from holdfast.engines.postgres.commit import Writer
+from holdfast.engines.postgres.failure import Flavour
 from holdfast.engines.postgres.gets import Gets
 from holdfast.engines.postgres.schema import Server
 from holdfast.engines.postgres.statements import Statements
@@ -36,13 +38,21 @@ class PostgresEngine:
         statements: For the store's schema.
         server: What answers.
         read_only: Refuse writes.
+        clocked: The server's clock is the store's.
     """
 
-    traits = TRAITS
-
     def __init__(
-        self, calls: Calls, statements: Statements, server: Server, *, read_only: bool
+        self,
+        calls: Calls,
+        statements: Statements,
+        server: Server,
+        *,
+        read_only: bool,
+        clocked: bool = True,
     ) -> None:
+        # YugabyteDB's connections, or servers, draw numbers in advance: one writer at a time there.
+        partitioned = server.flavour is not Flavour.YUGABYTE
+        self.traits = dataclasses.replace(TRAITS, clocked=clocked, partitioned=partitioned)
         self._calls, self._sql, self._server = calls, statements, server
         self._connections = calls.connections
         self._read_only = read_only

@@ -33,8 +33,6 @@ _AGAIN = {"40001", "40P01"}
 _ELSEWHERE = {"57P01", "57P02", "57P03", "57P05", "25P03", "25006"}
 #: "Completion unknown" says that nothing is proved; class 08 is about the connection.
 _UNPROVED = {"40003"}
-#: Warnings at COMMIT: it happened here, and the wait for a synchronous standby was cut off.
-UNREPLICATED = {"57014", "57P01"}
 
 
 def alive(error: BaseException, link: Link) -> bool:
@@ -109,7 +107,7 @@ def refused(error: psycopg.Error, target: Target) -> StateError:
     """
     text = target.scrub(str(error))
     said = f"cannot connect to {target.place}: {text}"
-    if "FATAL:" not in text:
+    if "FATAL:" not in text and "no password supplied" not in text:
         return EngineError(said, hint="check that the server runs, and the host and port")
     if any(part in text for part in ("starting up", "shutting down", "recovery mode")):
         return EngineError(said, hint="wait until the server has started, then retry")

@@ -56,7 +56,7 @@ class Link(psycopg.Connection[tuple[Any, ...]]):
 
     Attributes:
         silent: The watchdog cut it: the server did not answer in time.
-        warnings: SQLSTATEs of warnings since somebody cleared the list.
+        warnings: What the server warned of since somebody cleared the list.
     """
 
     trouble: ClassVar[Trouble] = Trouble()
@@ -83,8 +83,8 @@ class Link(psycopg.Connection[tuple[Any, ...]]):
         return made
 
     def _warned(self, diagnostic: psycopg.errors.Diagnostic) -> None:
-        if diagnostic.severity_nonlocalized == "WARNING" and diagnostic.sqlstate:
-            self.warnings.append(diagnostic.sqlstate)
+        if diagnostic.severity_nonlocalized == "WARNING":
+            self.warnings.append(diagnostic.message_primary or "a warning")
 
     def cut(self) -> None:
         """End the conversation; whoever waits for an answer gets an error. From any thread."""
@@ -129,6 +129,8 @@ class Target:
             given = conninfo.conninfo_to_dict(settings.dsn)
         except psycopg.Error:
             raise _unreadable(settings.dsn, known) from None  # libpq quotes what it cannot read
+        if "@" in str(given.get("host", "")):  # the end of a password with an @ in it
+            raise _unreadable(settings.dsn, known)
         parts: dict[str, Any] = {n: v for n, v in _DEFAULTS.items() if n in known} | given
         if "tcp_user_timeout" in known:
             parts.setdefault("tcp_user_timeout", str(math.ceil(settings.timeout * 1000)))

@@ -21,7 +21,7 @@ def open_engine(
     read_only: bool = False,
     create: bool = True,
     new: bool = False,
-    clock: Clock | None = None,  # noqa: ARG001 - what every engine is given
+    clock: Clock | None = None,
 ) -> Engine:
     """Open the store in a schema of a database, making its tables if they are not there.
 
@@ -32,7 +32,8 @@ def open_engine(
         read_only: Refuse writes; a role that may only SELECT will do, and a standby.
         create: Make schema and tables.
         new: There must be no store yet.
-        clock: Not used: times are the server's.
+        clock: Where commit times come from, in place of the server's clock. Not for a fleet: its
+            machines agree on the server's only.
 
     Raises:
         ConfigurationError: A bad option, or the server refuses user, password or database, or
@@ -60,7 +61,7 @@ def open_engine(
         server = Schema(calls, statements, settings.schema).prepare(
             read_only=read_only, create=create, new=new
         )
-        return PostgresEngine(calls, statements, server, read_only=read_only)
+        return PostgresEngine(calls, statements, server, read_only=read_only, clocked=clock is None)
     except BaseException:
         connections.close()
         raise

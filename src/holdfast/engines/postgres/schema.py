@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.engines.postgres.calls import Calls, AttemptError
+from holdfast.engines.postgres.calls import AttemptError, Calls
 from holdfast.engines.postgres.deadline import Budget
 from holdfast.engines.postgres.failure import Flavour
 from holdfast.engines.postgres.library import psycopg, sql
@@ -95,7 +95,7 @@ class Schema:
             )
         if version < len(UPGRADES) and not read_only:
             self._calls.run(self._upgrade_on)
-        if not read_only:
+        if not read_only and server.flavour is not Flavour.YUGABYTE:
             self._calls.ask("looking at the sequence", self._check_sequence)
         return server
 
@@ -183,6 +183,5 @@ class Schema:
             raise UnsupportedPlatformError(
                 f"the server at {self._place} gives each connection {found[0][0]} numbers of a "
                 "sequence in advance, so they are out of order",
-                hint="YugabyteDB: set ysql_sequence_cache_minval=0, then ALTER SEQUENCE "
-                "holdfast_sequence CACHE 1",
+                hint="ALTER SEQUENCE holdfast_sequence CACHE 1",
             )

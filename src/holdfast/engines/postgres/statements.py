@@ -28,20 +28,13 @@ class Statements:
     Args:
         schema: Name of the Postgres schema.
         timeout: Seconds that a call may wait for the server.
+        relaxed: The server can commit without waiting for its disk.
     """
 
-    def __init__(self, schema: str, timeout: float) -> None:
-        names: dict[str, sql.Composable] = {
-            "schema": sql.Identifier(schema),
-            "rows": sql.Identifier(schema, "holdfast_rows"),
-            "partitions": sql.Identifier(schema, "holdfast_partitions"),
-            "version": sql.Identifier(schema, "holdfast_schema"),
-            "sequence": sql.Identifier(schema, "holdfast_sequence"),
-        }
-        names["sequence_text"] = sql.Literal(
-            sql.Identifier(schema, "holdfast_sequence").as_string()
-        )
-        self._names = names
+    def __init__(self, schema: str, timeout: float, *, relaxed: bool = True) -> None:
+        self._names = _names(schema)
+        # psycopg reads a text that has arguments for placeholders, a name in it as well
+        self._doubled = _names(schema.replace("%", "%%"))
         make = self.compose
         self.get = make("SELECT v FROM {rows} WHERE k = %b")
         self.get_many = make("SELECT k, v FROM {rows} WHERE k = ANY(%b)")
@@ -77,13 +70,12 @@ class Statements:
             f"SET LOCAL lock_timeout = {int(timeout * 900)}; "
             f"SET LOCAL idle_in_transaction_session_timeout = {int(timeout * 2000)}; "
         )
-        self._begins = {
-            synced: (
-                "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
-                f"SET LOCAL synchronous_commit = {'on' if synced else 'off'}; {limits}"
-            ).encode()
-            for synced in (False, True)
-        }
+        self._begins = {}
+        for synced in (False, True):
+            wait = (
+                f"SET LOCAL synchronous_commit = {'on' if synced else 'off'}; " if relaxed else ""
+            )
+            self._begins[synced] = f"BEGIN ISOLATION LEVEL READ COMMITTED; {wait}{limits}".encode()
         self.flush = (
             self._begins[True]
             + make(
@@ -104,7 +96,8 @@ class Statements:
 
     def compose(self, text: str, **more: sql.Composable) -> bytes:
         """Return `text` with the names of the schema's things put in, quoted."""
-        return sql.SQL(text).format(**self._names, **more).as_bytes()
+        names = self._doubled if "%b" in text else self._names
+        return sql.SQL(text).format(**names, **more).as_bytes()
 
     def begin(self, durability: Durability, partitions: tuple[int, ...]) -> bytes:
         """Return what begins a write: the locks, then (for they are held now) clock and number."""
@@ -146,6 +139,18 @@ class Statements:
         # in a circle.
         for pairs in _chunks(sorted(batch.puts)):
             yield self._puts, ([key for key, _ in pairs], [value for _, value in pairs])
+
+
+def _names(schema: str) -> dict[str, sql.Composable]:
+    made: dict[str, sql.Composable] = {
+        "schema": sql.Identifier(schema),
+        "rows": sql.Identifier(schema, "holdfast_rows"),
+        "partitions": sql.Identifier(schema, "holdfast_partitions"),
+        "version": sql.Identifier(schema, "holdfast_schema"),
+        "sequence": sql.Identifier(schema, "holdfast_sequence"),
+    }
+    made["sequence_text"] = sql.Literal(made["sequence"].as_string())
+    return made
 
 
 def _chunks(pairs: list[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:

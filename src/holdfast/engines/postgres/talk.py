@@ -41,7 +41,7 @@ class Talk:
         try:
             with self._dog.watch(self.link, self.budget):
                 cursor = self.link.cursor(binary=True)
-                cursor.execute(text, arguments)
+                cursor.execute(text, arguments or None)
                 return cursor.fetchall() if cursor.description is not None else []
         except BaseException as error:
             self._remember(error)

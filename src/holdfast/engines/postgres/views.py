@@ -10,6 +10,7 @@ from holdfast.engines.postgres.deadline import Budget
 from holdfast.engines.postgres.library import psycopg
 from holdfast.engines.postgres.statements import BEGIN_READ, Statements
 from holdfast.engines.postgres.talk import Row, Talk
+from holdfast.errors import ClosedError
 
 
 class PostgresView:
@@ -94,8 +95,11 @@ class ReaderView(PostgresView):
         super().__init__(statements)
         self._calls = calls
         self._talk: Talk | None = None
+        self._over = False
 
     def _ask(self, text: bytes, arguments: tuple[Any, ...]) -> list[Row]:
+        if self._over:
+            raise ClosedError("this view is closed", hint="open another one with read()")
         if self._talk is None:
             return self._calls.run(lambda budget: self._begin(budget, text, arguments))
         self._talk.budget.left = self._calls.connections.timeout
@@ -125,7 +129,7 @@ class ReaderView(PostgresView):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        talk, self._talk = self._talk, None
+        talk, self._talk, self._over = self._talk, None, True
         if talk is not None:
             talk.budget.left = self._calls.connections.timeout
             try:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.errors import ConfigurationError, FormatVersionError, NotAStoreError
+from holdfast.errors import ConfigurationError, EngineError, FormatVersionError, NotAStoreError
 
 LAYOUT = 1
 MARKER = "HOLDFAST"
@@ -77,14 +77,32 @@ def begin(path: Path) -> None:
 
 
 def finish(path: Path) -> None:
-    """Mark the store as whole; call it while the database is open, before the first write."""
-    if (path / UNFINISHED).exists():
-        os.replace(path / UNFINISHED, path / MARKER)
-        _sync_directory(path)
+    """Mark the store as whole; call it while the database is open, before the first write.
+
+    Raises:
+        EngineError: The operating system refuses; opening again takes up from there.
+    """
+    try:
+        if (path / UNFINISHED).exists():
+            os.replace(path / UNFINISHED, path / MARKER)
+            _sync_directory(path)
+    except OSError as error:
+        raise EngineError(f"cannot finish the store at {path}: {error.strerror}") from None
 
 
 def sizes(path: Path) -> tuple[int, int, int]:
-    """Return the bytes of all files, of the write-ahead logs, and free on the filesystem."""
+    """Return the bytes of all files, of the write-ahead logs, and free on the filesystem.
+
+    Raises:
+        EngineError: The operating system refuses.
+    """
+    try:
+        return _sizes(path)
+    except OSError as error:
+        raise EngineError(f"cannot look into {path}: {error.strerror}") from None
+
+
+def _sizes(path: Path) -> tuple[int, int, int]:
     total = logs = 0
     with os.scandir(path) as entries:
         for entry in entries:

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.clock import Clock
 from holdfast.engines.base import Body, Durability, EngineTraits, View
-from holdfast.engines.rocksdb import forks, library, upkeep
+from holdfast.engines.rocksdb import forks, library, reached, upkeep
 from holdfast.engines.rocksdb.flusher import Flusher
 from holdfast.engines.rocksdb.state import Dead, State
 from holdfast.errors import ClosedError, ForkedError, OutcomeUnknownError, PoisonedError
@@ -231,6 +231,7 @@ class RocksDBEngine:
             try:
                 if self._poison is None:
                     database.flush_wal(True)
+                    reached.note(self._path, database.latest_sequence_number())
             except Exception as error:  # noqa: BLE001 - rocksdict's own class
                 raise self._unknown(error, "flush at closing") from None
             finally:

@@ -168,6 +168,8 @@ def translate(error: BaseException, what: str) -> BaseException:
     if isinstance(error, StateError) or not isinstance(error, Exception):
         return error
     text = str(error)
+    if isinstance(error, OSError):  # rocksdict keeps a file of its own beside RocksDB's
+        return EngineError(f"cannot {what}: {text}")
     if type(error) is not Exception and not isinstance(error, rocksdict.DbClosedError):
         return error
     if text.startswith("Corruption"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.clock import Clock, SystemClock
 from holdfast.config import EngineURL
 from holdfast.engines.base import Engine
-from holdfast.engines.rocksdb import directory, library
+from holdfast.engines.rocksdb import directory, library, reached, upkeep
 from holdfast.engines.rocksdb.engine import RocksDBEngine
 from holdfast.engines.rocksdb.reader import RocksDBReader
 from holdfast.engines.rocksdb.settings import RocksDBSettings
@@ -58,8 +58,15 @@ def open_engine(
                 f"{path} is marked as a store, but its database is gone", where="CURRENT"
             ) from None
         raise
-    if not exists:
-        directory.finish(path)
+    try:
+        sequence = database.latest_sequence_number()
+        reached.check(path, sequence)
+        if not exists:
+            directory.finish(path)
+    except BaseException:
+        upkeep.let_go(database, path)
+        raise
+    reached.note(path, sequence)  # what RocksDB recovers from its logs, it writes to files first
     return RocksDBEngine(
         database,
         path,

@@ -18,7 +18,14 @@ from holdfast.engines.sqlite.opening import Opening
 from holdfast.engines.sqlite.pool import ReaderPool
 from holdfast.engines.sqlite.session import Session
 from holdfast.engines.sqlite.settings import SqliteSettings
-from holdfast.errors import ClosedError, CorruptionError, ForkedError, StateError
+from holdfast.errors import (
+    ClosedError,
+    CorruptionError,
+    EngineError,
+    ForkedError,
+    ReadOnlyError,
+    StateError,
+)
 
 
 class Connections:
@@ -109,11 +116,23 @@ class Connections:
         return error
 
     def borrow_writer(self) -> Session:
-        """Return the session that writes. The turnstile is held."""
+        """Return the session that writes. The turnstile is held.
+
+        Raises:
+            ReadOnlyError: SQLite could open the file for reading only, which it does by itself if
+                opening for writing fails; the next write tries again.
+        """
         if self.exclusive:
             return self.readers.take()
         if self._writer is None:
-            self._writer = self._opening.session()
+            session = self._opening.session()
+            if session.db.readonly("main"):
+                session.close()
+                raise ReadOnlyError(
+                    f"sqlite store {self._path} could not be opened for writing",
+                    hint="check that the file can be written and that its disk is sound; try again",
+                )
+            self._writer = session
         return self._writer
 
     def return_writer(self, session: Session) -> None:
@@ -138,9 +157,12 @@ class Connections:
         """Close every session, the writer's last.
 
         The last connection of all processes copies the log back and removes it, under SQLite's
-        own exclusive lock; with `keep_log` it does not.
+        own exclusive lock; with `keep_log`, or where no session can be had for it, it does not.
         """
-        last = None if keep_log else self.borrow_writer()
+        last = None
+        if not keep_log:
+            with suppress(EngineError, ReadOnlyError):
+                last = self.borrow_writer()
         if self._checkpoints is not None:
             with suppress(apsw.Error):
                 self._checkpoints.close()
