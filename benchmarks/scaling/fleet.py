@@ -7,6 +7,7 @@ ready, begins when it is told a duration, and answers with what it did.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -210,7 +211,8 @@ def _own(server: PostgresServer, children: list[subprocess.Popen[str]]) -> float
     total = server_seconds(server) + time.process_time()
     for child in children:
         for task in Path(f"/proc/{child.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0]) / 1e9
+            with contextlib.suppress(OSError):  # a thread may end meanwhile
+                total += int((task / "schedstat").read_text().split()[0]) / 1e9
     return total
 
 
