@@ -10,6 +10,7 @@ can show (digest and count) is summed as of one revision.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from xxhash import xxh3_64_intdigest
@@ -363,11 +364,14 @@ class _Verification:
     def _totals(self) -> None:
         """The sums of all live records' checksums, and their number, are what the heads say."""
         kernel, every = self._kernel, self._kernel.partitions.all
-        with kernel.engine.read() as view:
-            heads = read_heads(view, every)
-        digests, records = [0] * len(heads), [0] * len(heads)
         start, stop = b"\x00", b"\xff"
-        with kernel.pins.hold(min(head.revision for head in heads)) as pin:
+        with ExitStack() as held:
+            with kernel.pins.hold(0):  # nothing may be trimmed between reading heads and pinning
+                with kernel.engine.read() as view:
+                    heads = read_heads(view, every)
+                lowest = min(head.revision for head in heads)
+                pin = held.enter_context(kernel.pins.hold(lowest))
+            digests, records = [0] * len(heads), [0] * len(heads)
             while True:
                 pin.renew()
                 with kernel.engine.read() as view:
