@@ -10,6 +10,7 @@ state.set(StateScope.agent("researcher-7"), "profile", {"name": "Ada"})
 from typing import TYPE_CHECKING, Any
 
 from holdfast.config import EngineURL
+from holdfast.correlation import CorrelationContext, carried, correlate
 from holdfast.engines.base import Durability
 from holdfast.errors import (
     ConflictError,
@@ -22,6 +23,7 @@ from holdfast.errors import (
     StateError,
     UsageError,
 )
+from holdfast.events import EventReader, Events
 from holdfast.failover import (
     KEEP_THEIRS,
     Conflict,
@@ -49,6 +51,7 @@ from holdfast.store.value import (
     Operation,
     SetOperation,
     StateClass,
+    StateEvent,
     StateMetadata,
     StateValue,
 )
@@ -71,12 +74,15 @@ __all__ = [
     "Conflict",
     "ConflictError",
     "CopyReport",
+    "CorrelationContext",
     "CorruptionError",
     "DegradedError",
     "Difference",
     "Durability",
     "EngineError",
     "EngineURL",
+    "EventReader",
+    "Events",
     "FailoverReport",
     "FailoverSettings",
     "FailoverStatus",
@@ -97,6 +103,7 @@ __all__ = [
     "Snapshot",
     "StateClass",
     "StateError",
+    "StateEvent",
     "StateManager",
     "StateMetadata",
     "StateReader",
@@ -106,6 +113,8 @@ __all__ = [
     "StoreSettings",
     "UsageError",
     "WriteOptions",
+    "carried",
+    "correlate",
     "open",
     "open_async",
     "repair",

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, Unpack
 
 from holdfast.engines.registry import new_engine
 from holdfast.errors import ClosedError, ConflictError, DegradedError, StateError
+from holdfast.events import Events
 from holdfast.reading import Scope, StateReader
 from holdfast.store.batches import Batches
 from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
@@ -42,6 +43,9 @@ class StateManager(StateReader):
     of `WriteOptions` (``durability``, ``commit_id``, ``actor``, ``correlation``, ``cause``) and
     raises `ConflictError` where a precondition fails. When a write returns, it is as durable as
     was asked (``sync`` by default: on disk). Values returned are the caller's own.
+
+    Attributes:
+        events: Emits and reads what happened.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class StateManager(StateReader):
         super().__init__(kernel, tenant=tenant, policies=policies)
         self._writer = Writer(kernel, self._address, self._policies)
         self._batches = Batches(self._writer)
+        self.events: Events = Events(kernel, self._address, self._listing, self._writer)
         self._scopes = WholeScopes(kernel, self._address, self._writer, self._listing)
 
     # --- one key --------------------------------------------------------------------------
@@ -409,6 +414,6 @@ class StateManager(StateReader):
     def _finish(self, tx: StateTransaction, options: WriteOptions) -> Intent | None:
         """Close a transaction and return what it wants committed; None for nothing."""
         tx.end()
-        if not tx.core.writes:
+        if not tx.core.writes and not tx.core.events:
             return None
         return tx.core.intent(self._writer.intent([], None, None, options))

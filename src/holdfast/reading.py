@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, cast, overload
 
 from holdfast.engines.registry import new_engine
 from holdfast.errors import ConfigurationError, EphemeralMixError, InvalidArgumentError
+from holdfast.events import EventReader
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.report import FailoverReport
 from holdfast.store import history, lines, status
@@ -45,6 +46,9 @@ class StateReader:
 
     Every verb that takes a scope takes a `StateScope` or its text. Values returned are the
     caller's own.
+
+    Attributes:
+        events: Reads what happened.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class StateReader:
         self._address = Addressing(tenant, kernel.key_limit)
         self._policies = Policies(policies)
         self._listing = Listing(kernel, self._address)
+        self.events = EventReader(kernel, self._address, self._listing)
 
     @property
     def tenant(self) -> str:
@@ -237,6 +242,8 @@ class StateReader:
     ) -> Iterator[Change]:
         """Yield what was committed after revision `since`, in order.
 
+        Events are in `events.read`, and in `watch` and consumers where those ask for them.
+
         Args:
             since: Everything behind this revision; 0 for all.
             until: Nothing behind this one.
@@ -248,7 +255,7 @@ class StateReader:
             HorizonError: The journal no longer reaches back to `since`.
         """
         start, stop = self._listing.reach(scope, prefix)
-        return history.changes(
+        found = history.changes(
             self._kernel,
             since=since,
             until=until,
@@ -257,6 +264,7 @@ class StateReader:
             limit=limit,
             values=values,
         )
+        return cast(Iterator[Change], found)
 
     def diff(
         self,

@@ -6,7 +6,7 @@ snapshot only reads and never conflicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar, overload
 
@@ -19,6 +19,7 @@ from holdfast.errors import (
 from holdfast.store import intent as wanted
 from holdfast.store.address import Addressing
 from holdfast.store.codec import decode
+from holdfast.store.happening import emitted
 from holdfast.store.intent import Op
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing
@@ -160,6 +161,21 @@ class StateTransaction:
     def merge_patch(self, scope: Scope, key: str, patch: Any) -> Any:
         """Apply a JSON merge patch and return the new value."""
         return self._change(scope, key, lambda old: merge_patched(old, patch), None)
+
+    def emit(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        scope: Scope = "global",
+        causes: Sequence[str] = (),
+    ) -> str:
+        """Add an event to the commit, and return its id: it happens if, and only if, that does."""
+        if not self._open:
+            raise RejectedError("the transaction has ended", hint="begin another one")
+        event = emitted(self._kernel.payloads, self._address, scope, name, data, causes)
+        self.core.events.append(event)
+        return event.id.hex()
 
     def list_keys(self, scope: Scope, *, prefix: str = "") -> list[str]:
         """Return the keys, own writes included."""

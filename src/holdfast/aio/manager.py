@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, Unpack, cast
 
+from holdfast.aio.events import AsyncEvents
 from holdfast.aio.reading import AsyncStateReader, Scope
 from holdfast.aio.waking import Waiting, Waker
 from holdfast.errors import ConflictError, StateError
@@ -44,10 +45,12 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
 
     Attributes:
         sync: The synchronous manager of the same store.
+        events: Emits and reads what happened.
     """
 
     def __init__(self, manager: StateManager, *, workers: int = 8) -> None:
         super().__init__(manager, workers=workers)
+        self.events: AsyncEvents = AsyncEvents(manager.events, self._iterate, self._commit)
         self._wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker] = (
             weakref.WeakKeyDictionary()
         )
@@ -310,6 +313,17 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         """Send an intent through the lane and await its outcome."""
         kernel = self._kernel
         kernel.admit(intent)
+        if kernel.before is not None and kernel.before.wants(intent):
+            await kernel.before.run_async(intent, self._send)
+        else:
+            await self._send(intent)
+        if intent.error is not None:
+            raise intent.error
+        return intent
+
+    async def _send(self, intent: Intent) -> None:
+        """Send an intent through the lane and await its outcome, which is then on it."""
+        kernel = self._kernel
         loop = asyncio.get_running_loop()
         waker = self._wakers.get(loop)
         if waker is None:
@@ -323,9 +337,6 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
                 if not kernel.lane.withdraw(intent):
                     await waiting.until_done()
                 raise
-        if intent.error is not None:
-            raise intent.error
-        return intent
 
     async def _run(self, steps: Steps[T]) -> T:
         """Drive a verb that may need several commits."""

@@ -11,11 +11,13 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
+from holdfast.aio.events import AsyncEventReader
 from holdfast.errors import ClosedError
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.report import FailoverReport
@@ -44,6 +46,7 @@ class AsyncStateReader(Generic[Manager]):
 
     Attributes:
         sync: The synchronous manager of the same store.
+        events: Reads what happened.
     """
 
     def __init__(self, manager: Manager, *, workers: int = 8) -> None:
@@ -53,6 +56,7 @@ class AsyncStateReader(Generic[Manager]):
         failover = isinstance(self._kernel, FailoverKernel)
         self._remote = failover or self._kernel.engine.traits.remote
         self._workers = workers
+        self.events = AsyncEventReader(manager.events, self._iterate)
         self._make_pool()
 
     @property
@@ -309,7 +313,7 @@ class AsyncStateReader(Generic[Manager]):
         if self._pid != os.getpid():  # forked: the pool's threads are the parent's
             self._make_pool()
         try:
-            return self._pool.submit(call)
+            return self._pool.submit(copy_context().run, call)  # the correlation goes along
         except RuntimeError:  # it was shut down
             raise ClosedError("the store is closed") from None
 

@@ -45,14 +45,17 @@ from holdfast.failover.settings import FailoverSettings
 from holdfast.failover.spill import Spill
 from holdfast.failover.spilling import Spilling
 from holdfast.failover.switched import SwitchedEngine, SwitchedReader
+from holdfast.failover.told import SpilledFeed
 from holdfast.failover.watch import WatchedEngine
 from holdfast.store import layout
 from holdfast.store.ephemeral import Ephemeral
+from holdfast.store.feed import Feed
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo, StoreSettings
 from holdfast.store.lane import Lane
 from holdfast.store.pins import Pins
 from holdfast.store.reader import Reader
+from holdfast.store.turns import Turns
 
 T = TypeVar("T")
 _log = logging.getLogger("holdfast.failover")
@@ -94,6 +97,9 @@ class FailoverKernel(Kernel):
         self._pid = os.getpid()
         self.settings, self.clock, self.failover = settings, clock, failover
         self.ephemeral = Ephemeral()
+        self.turns = Turns()
+        self.before = None
+        self._feed = Feed()
         self.closed = False
         self.breaker = Breaker(since_ns=clock.now_ns())
         self.primary: Kernel | None = None
@@ -103,6 +109,7 @@ class FailoverKernel(Kernel):
         self._knowledge = Knowledge(self.spill)
         self._spilling = Spilling(self.spill, self._knowledge)
         self._open_primary = open_primary
+        self.spill.kernel.committer.feed = SpilledFeed(self._feed, self.spill)
         self._ids = itertools.count(int.from_bytes(os.urandom(8)))
         self.stand_in = self._degraded_side()
         self.side: Any = self.stand_in
@@ -175,6 +182,11 @@ class FailoverKernel(Kernel):
         return getattr(self.side, name)
 
     # --- where calls go -------------------------------------------------------------------
+
+    @property
+    def feed(self) -> Feed:
+        """Who is told of commits, wherever they are made; what is replayed was told before."""
+        return self._feed
 
     @property
     def degraded(self) -> bool:
@@ -289,6 +301,7 @@ class FailoverKernel(Kernel):
             self.info = primary.info
             self.breaker = breaking.closed(self.clock.now_ns())
             self.primary = self.side = primary
+            primary.committer.feed = self._feed
             self._knowledge.forget()
             if self.spill.outage is not None:
                 try:

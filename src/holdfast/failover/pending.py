@@ -55,6 +55,6 @@ def read_pending(spill: Spill, page: list[tuple[int, Header, CommitEntry]]) -> l
                 if entry.operation != Operation.DELETE:
                     made = find_at(view, payloads, entry.place, moment)
                 changes.append(Change(entry.place, Operation(entry.operation), made))
-            if changes or commit.given:
+            if changes or commit.given or commit.events:
                 found.append(Pending(revision, header.time_ns, commit, note, changes))
     return found

@@ -238,15 +238,16 @@ class Replay:
         ops = [each.op for each in settled if each.op is not None]
         if actual and not ops:
             self._report(pending, actual, None)
-        if not ops and not (pending.entry.given and not pending.changes):
+        entry = pending.entry
+        if not ops and not entry.events and not (entry.given and not pending.changes):
             return None
         for op in ops:
             found = current[op.place]
             op.if_revision = 0 if found is None else found.record.revision
         intent = Intent(ops, Durability.OS)
         intent.commit_id, intent.given = self._commit_id(pending), True
-        entry = pending.entry
         intent.actor, intent.correlation = entry.actor, entry.correlation
+        intent.context, intent.events = entry.step, [e.again() for e in entry.events]
         intent.cause = stamped(entry.cause, pending.made_ns)
         if guards and not actual:
             intent.reads = guards

@@ -14,6 +14,7 @@ from typing import cast
 from holdfast.clock import Clock
 from holdfast.engines.base import Batch, ClockedView, Durability, Engine, SequencedView, View
 from holdfast.errors import DiskFullError, OutcomeUnknownError, StateError
+from holdfast.store.feed import Commit, Feed
 from holdfast.store.group import GroupBuilder, Outcome
 from holdfast.store.intent import Intent
 from holdfast.store.partitions import Partitions
@@ -27,6 +28,7 @@ class Committer:
 
     Attributes:
         degraded: Code of the last write's failure; None after one that succeeded.
+        feed: Told of each commit that happened.
         fence: Row key and value that must stand, or every commit is refused; None for no fence.
 
     Args:
@@ -56,6 +58,7 @@ class Committer:
         self._partitions = partitions
         self._sequenced = partitions.count > 1 and engine.traits.partitioned
         self._committed = committed
+        self.feed = Feed(partitions.count)
         self.fence: tuple[bytes, bytes] | None = None
         self.after_fork()
         self.degraded: str | None = None
@@ -97,12 +100,30 @@ class Committer:
                 self._id_count += 1
                 intent.commit_id = self._id_prefix + self._id_count.to_bytes(8)
         among = self._partitions.of_group(group)
+        feed = self.feed
+        if not feed.observers:
+            self._commit_among(group, among, durability)
+            return
+        with feed.in_order(among):
+            outcomes, time_ns = self._commit_among(group, among, durability)
+            feed.publish(
+                [
+                    Commit(intent, outcome.steps, outcome.revision, time_ns)
+                    for intent, outcome in zip(group, outcomes, strict=True)
+                    if outcome.happened
+                ]
+            )
+
+    def _commit_among(
+        self, group: Sequence[Intent], among: Sequence[int], durability: Durability
+    ) -> tuple[list[Outcome], int]:
+        """Write `group` and fill in the outcomes; return them, and the commit time."""
         outcomes: list[Outcome] = []
         places: list[bytes] = []
-        expiring = False
+        expiring, time_ns = False, 0
 
         def body(view: View) -> Batch:
-            nonlocal outcomes, places, expiring
+            nonlocal outcomes, places, expiring, time_ns
             now = cast(ClockedView, view).now_ns() if self._clocked else self._now()
             sequence = cast(SequencedView, view).sequence() if self._sequenced else None
             builder = GroupBuilder(
@@ -116,7 +137,7 @@ class Committer:
                 self.fence,
             )
             batch, outcomes = builder.decide(group)
-            places, expiring = builder.places, builder.expiring
+            places, expiring, time_ns = builder.places, builder.expiring, builder.time_ns
             return batch
 
         try:
@@ -136,3 +157,4 @@ class Committer:
                 intent.error = outcome.error
             if outcome.repeated:
                 intent.repeated = True
+        return outcomes, time_ns

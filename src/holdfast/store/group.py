@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from holdfast.correlation import CorrelationContext
 from holdfast.engines.base import Batch, View
 from holdfast.errors import (
     ConflictError,
@@ -24,7 +25,7 @@ from holdfast.errors import (
 )
 from holdfast.keys import after
 from holdfast.store import layout
-from holdfast.store.intent import Intent
+from holdfast.store.intent import Emitted, Intent
 from holdfast.store.journal import (
     DIGEST_MODULUS,
     HEADER_FORMAT,
@@ -51,9 +52,9 @@ PER_GROUP = 1024  # revisions that an engine's sequence number stands for; a gro
 
 
 class Outcome:
-    """What became of one intent: a revision and results, or an error."""
+    """What became of one intent: a revision, results and what it did, or an error."""
 
-    __slots__ = ("error", "repeated", "results", "revision")
+    __slots__ = ("error", "happened", "repeated", "results", "revision", "steps")
 
     def __init__(
         self,
@@ -61,12 +62,16 @@ class Outcome:
         results: list[Any],
         error: StateError | None = None,
         *,
+        steps: Sequence[Step] = (),
         repeated: bool = False,
+        happened: bool = False,
     ) -> None:
         self.revision = revision
         self.results = results
+        self.steps = steps
         self.error = error
         self.repeated = repeated
+        self.happened = happened
 
 
 class Tail:
@@ -107,6 +112,7 @@ class GroupBuilder:
     Attributes:
         places: What the group changes, in order, for range checks.
         expiring: Something of it will expire.
+        time_ns: The commit time.
     """
 
     def __init__(
@@ -166,7 +172,7 @@ class GroupBuilder:
         heads = [parse_head(rows[layout.head_key(p)]) for p in among]
         self._tails = {p: Tail(p, head) for p, head in zip(among, heads, strict=True)}
         self._only = self._tails[among[0]] if len(among) == 1 else None
-        self._now = max(self._clock_ns, *[head.time_ns for head in heads])
+        self.time_ns = self._now = max(self._clock_ns, *[head.time_ns for head in heads])
         self._revision = max([head.revision for head in heads])
         self._floor = self._revision if self._partitions.count == 1 else self._begin()
         outcomes = []
@@ -216,7 +222,7 @@ class GroupBuilder:
                 results.append(step.result)
                 if step.operation:
                     steps.append(step)
-        if not steps and not intent.trims and not intent.given:
+        if not steps and not intent.trims and not intent.given and not intent.events:
             return Outcome(self._revision, results)
         # From here on nothing can refuse: an intent is applied whole or not at all.
         if self._only is not None:
@@ -228,7 +234,7 @@ class GroupBuilder:
                 self._record(intent, revision, tail, own)
         self._first = self._first or revision
         self._revision = self._floor = revision
-        return Outcome(revision, results)
+        return Outcome(revision, results, steps=steps, happened=bool(steps or intent.events))
 
     def _record(self, intent: Intent, revision: int, tail: Tail, steps: list[Step]) -> None:
         """Apply a commit's steps in one partition, and enter it there."""
@@ -241,16 +247,19 @@ class GroupBuilder:
             self._index[layout.commit_key(partition, intent.commit_id)] = revision.to_bytes(8)
         if intent.correlation is not None:
             self._index[layout.correlation_key(partition, intent.correlation, revision)] = b""
-        tail.commits.append(
-            (
-                intent.commit_id,
-                intent.given,
-                intent.actor,
-                intent.correlation,
-                intent.cause,
-                entries,
-            )
+        entry: tuple[Any, ...] = (
+            intent.commit_id,
+            intent.given,
+            intent.actor,
+            intent.correlation,
+            intent.cause,
+            entries,
         )
+        if intent.context is not None or intent.events:
+            of = self._partitions.of
+            events = [e for e in intent.events if of(e.owner) == partition]
+            entry += (_context_entry(intent.context), [_event_entry(e) for e in events])
+        tail.commits.append(entry)
 
     def _repeat(self, intent: Intent, revision: int) -> Outcome:
         """Return what the commit that had the same id first did, as the journal tells it."""
@@ -451,6 +460,33 @@ class GroupBuilder:
         if key in self._index:
             return self._index[key]
         return self._rows[key]
+
+
+def _event_entry(event: Emitted) -> tuple[Any, ...]:
+    data = event.prepared
+    return (
+        event.id,
+        event.owner,
+        event.name,
+        data.encoding,
+        data.size,
+        data.payload,
+        list(event.causes),
+    )
+
+
+def _context_entry(context: CorrelationContext | None) -> tuple[Any, ...] | None:
+    if context is None:
+        return None
+    return (
+        context.span,
+        context.parent,
+        context.causes,
+        context.component,
+        context.operation,
+        dict(context.attributes),
+        context.started_ns,
+    )
 
 
 def touched_since(view: View, partition: int, since: int) -> Iterable[list[bytes]]:

@@ -13,6 +13,7 @@ from operator import itemgetter
 from holdfast.clock import from_ns
 from holdfast.engines.base import View
 from holdfast.errors import InvalidArgumentError
+from holdfast.keys import unpack_text
 from holdfast.store import intent as wanted
 from holdfast.store import layout, record
 from holdfast.store.codec import decode
@@ -21,6 +22,7 @@ from holdfast.store.journal import (
     MAX_REVISION,
     ChangeEntry,
     CommitEntry,
+    EventEntry,
     Header,
     headers_between,
     journal_horizon,
@@ -38,7 +40,8 @@ from holdfast.store.past import (
     scope_horizon,
 )
 from holdfast.store.reader import PAGE, state_value
-from holdfast.store.value import Change, Difference, Operation, StateClass
+from holdfast.store.scope import unpack_scope
+from holdfast.store.value import Change, Difference, Operation, StateClass, StateEvent
 
 _OPERATIONS = {record.DELETED: Operation.DELETE, record.EXPIRED: Operation.EXPIRE}
 _HEADERS = 64
@@ -75,8 +78,11 @@ def changes(
     stop: bytes,
     limit: int | None,
     values: bool,
-) -> Iterator[Change]:
+    events: bool = False,
+) -> Iterator[Change | StateEvent]:
     """Yield the changes after `since` of the places in a range, in commit order.
+
+    With `events`, also the events of the owners in that range, behind the changes of their commit.
 
     Raises:
         HorizonError: The journal no longer reaches back to `since`.
@@ -91,8 +97,8 @@ def changes(
     with kernel.pins.hold(since) as pin:
         while left is None or left > 0:
             with kernel.engine.read() as view:
-                page, since, more = _changes_page(
-                    view, kernel, since, until, start, stop, left, values
+                page, since, more = changes_page(
+                    view, kernel, since, until, start, stop, left, values, events
                 )
             yield from page
             if not more:
@@ -102,7 +108,10 @@ def changes(
             pin.renew()
 
 
-def _changes_page(
+Entry = ChangeEntry | EventEntry
+
+
+def changes_page(
     view: View,
     kernel: Kernel,
     since: int,
@@ -111,9 +120,10 @@ def _changes_page(
     stop: bytes,
     left: int | None,
     values: bool,
-) -> tuple[list[Change], int, bool]:
+    events: bool,
+) -> tuple[list[Change | StateEvent], int, bool]:
     """Return a page of changes, the revision it reaches to, and whether there is more."""
-    picked: list[tuple[Header, int, CommitEntry, ChangeEntry]] = []
+    picked: list[tuple[Header, int, CommitEntry, Entry]] = []
     size = headers = 0
     reached, more = until, False
     for revision, header in _merged(view, kernel, since, until, start, stop):
@@ -124,17 +134,23 @@ def _changes_page(
             if start <= entry.place < stop and entry.operation != Operation.TRIM:
                 picked.append((header, revision, commit, entry))
                 size += entry.size
+        for event in commit.events if events else ():
+            if start <= event.owner < stop:
+                picked.append((header, revision, commit, event))
+                size += event.size
         headers += revision == header.last
         # Large values come in smaller pages; one commit is never torn between two.
         if headers >= _HEADERS or size > _PAGE_BYTES or (left is not None and len(picked) > left):
             reached, more = revision, True
     if left is not None:
         picked = picked[:left]
-    wanted_ = [(entry.place, revision) for _, revision, _, entry in picked]
-    stored = _stored(view, kernel, wanted_) if values else [None] * len(picked)
+    wanted_ = [(e.place, revision) for _, revision, _, e in picked if isinstance(e, ChangeEntry)]
+    stored = iter(_stored(view, kernel, wanted_) if values else [None] * len(wanted_))
     page = [
-        _change(header, revision, commit, entry, found, values)
-        for (header, revision, commit, entry), found in zip(picked, stored, strict=True)
+        _change(header, revision, commit, entry, next(stored), values)
+        if isinstance(entry, ChangeEntry)
+        else _event(kernel, header, revision, commit, entry)
+        for header, revision, commit, entry in picked
     ]
     return page, reached, more
 
@@ -201,8 +217,31 @@ def _change(
         actor=commit.actor,
         correlation_id=commit.correlation,
         cause=commit.cause,
+        context=commit.step,
         value=decode(found.payload) if written and found is not None else None,
         readable=not (values and written and found is None),
+    )
+
+
+def _event(
+    kernel: Kernel, header: Header, revision: int, commit: CommitEntry, entry: EventEntry
+) -> StateEvent:
+    _, at = unpack_text(entry.owner, 0)
+    scope, _ = unpack_scope(entry.owner, at)
+    payload = kernel.payloads.unpack(entry.owner, entry.encoding, entry.payload, entry.size)
+    return StateEvent(
+        revision=revision,
+        id=entry.id.hex(),
+        scope=scope,
+        name=entry.name,
+        at=from_ns(header.time_ns),
+        data=decode(payload),
+        causes=tuple(entry.causes),
+        commit_id=commit.commit_id.hex(),
+        actor=commit.actor,
+        correlation_id=commit.correlation,
+        cause=commit.cause,
+        context=commit.step,
     )
 
 

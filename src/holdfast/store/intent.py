@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from holdfast.correlation import CorrelationContext
 from holdfast.engines.base import Durability
 from holdfast.store.value import StateClass
 
@@ -49,6 +50,29 @@ class Prepared:
         self.size = size
         self.delta: bytes | None = None
         self.base = 0
+
+
+class Emitted:
+    """An event that is to be committed.
+
+    Attributes:
+        id: 16 bytes.
+        owner: Packed tenant and scope.
+        name: What happened.
+        prepared: Its data.
+        causes: Ids of what led to it.
+    """
+
+    __slots__ = ("causes", "id", "name", "owner", "prepared")
+
+    def __init__(
+        self, id_: bytes, owner: bytes, name: str, prepared: Prepared, causes: Sequence[str]
+    ) -> None:
+        self.id = id_
+        self.owner = owner
+        self.name = name
+        self.prepared = prepared
+        self.causes = causes
 
 
 #: From the old value (or MISSING) to the new value's encoding and what the caller is told.
@@ -117,6 +141,8 @@ class Intent:
         since: Per partition, the revision at which the transaction started.
         trims: (owner, revision) horizons that this commit records; owner is empty for the journal
             of `partition`.
+        events: Events that are committed with the operations.
+        context: The step that it belongs to, besides its correlation id.
         loose: Operations fail one by one, each with its error as its result.
         commit_id: 16 bytes; `given` says that the caller chose it, which makes it idempotent.
         revision, results: The outcome: the commit's revision and one result per operation.
@@ -130,6 +156,8 @@ class Intent:
     since: Sequence[int] = ()
     partition: int = 0
     trims: list[tuple[bytes, int]] | None = None
+    events: Sequence[Emitted] = ()
+    context: CorrelationContext | None = None
     commit_id: bytes = b""
     given: bool = False
     loose: bool = False
@@ -155,5 +183,7 @@ class Intent:
         for op in self.ops:
             prepared = op.prepared
             total += 256 if prepared is None else 256 + 2 * len(prepared.payload)
+        for event in self.events:
+            total += 128 + len(event.prepared.payload)
         self.weight = total
         return total

@@ -16,9 +16,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from holdfast.correlation import CorrelationContext
 from holdfast.engines.base import View
 from holdfast.errors import CorruptionError, FormatVersionError
 from holdfast.store import layout
+from holdfast.store.intent import Emitted, Prepared
 from holdfast.store.value import Operation
 
 HEADER_FORMAT: Final = 1
@@ -76,8 +78,46 @@ class ChangeEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
     digest: bytes
 
 
+class EventEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """One event that a commit carries.
+
+    Attributes:
+        id: 16 bytes.
+        owner: Packed tenant and scope.
+        name: What happened.
+        encoding, size: Of the payload, as in a record.
+        payload: The event's data.
+        causes: Ids of what led to it, beyond what the commit says.
+    """
+
+    id: bytes
+    owner: bytes
+    name: str
+    encoding: int
+    size: int
+    payload: bytes
+    causes: list[str]
+
+    def again(self) -> Emitted:
+        """Return the event as one that is to be committed, into another journal."""
+        data = Prepared(self.encoding, self.payload, self.size)
+        return Emitted(self.id, self.owner, self.name, data, self.causes)
+
+
+class ContextEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """The step that a commit belongs to: a `CorrelationContext` without its id."""
+
+    span: str
+    parent: str | None
+    causes: list[str]
+    component: str | None
+    operation: str | None
+    attributes: dict[str, str | int | float | bool]
+    started_ns: int
+
+
 class CommitEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """One commit in a header."""
+    """One commit in a header. What most commits lack stands last, and is left out there."""
 
     commit_id: bytes
     given: bool  # the caller gave the id: it is indexed
@@ -85,6 +125,25 @@ class CommitEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
     correlation: str | None
     cause: str | None
     changes: list[ChangeEntry]
+    context: ContextEntry | None = None
+    events: list[EventEntry] = []
+
+    @property
+    def step(self) -> CorrelationContext | None:
+        """The step that the commit belongs to, where it said one."""
+        entry = self.context
+        if entry is None or self.correlation is None:
+            return None
+        return CorrelationContext(
+            id=self.correlation,
+            span=entry.span,
+            parent=entry.parent,
+            causes=tuple(entry.causes),
+            component=entry.component,
+            operation=entry.operation,
+            attributes=entry.attributes,
+            started_ns=entry.started_ns,
+        )
 
 
 class Header(msgspec.Struct, array_like=True, gc=False, frozen=True):

@@ -32,6 +32,7 @@ from holdfast.store.cache import ReadCache
 from holdfast.store.committer import Committer
 from holdfast.store.ephemeral import Ephemeral
 from holdfast.store.expiry import Sweeper
+from holdfast.store.feed import BeforeStage, Feed
 from holdfast.store.intent import Intent, Op
 from holdfast.store.journal import (
     MAX_REVISION,
@@ -180,6 +181,7 @@ class Kernel:
         else:
             self.lane = Lanes(commit, self.partitions, lead_inline=inline)
         self.sweeper = Sweeper(self)
+        self.before: BeforeStage | None = None
         self.closed = False
         _open_kernels.add(self)
         if not settings.read_only and self.next_expiry() is not None:
@@ -342,10 +344,18 @@ class Kernel:
     def commit(self, intent: Intent) -> Intent:
         """Commit an intent and return it with its outcome, or raise why not."""
         self.admit(intent)
-        self.lane.submit(intent)
+        if self.before is not None and self.before.wants(intent):
+            self.before.run(intent, self.lane.submit)
+        else:
+            self.lane.submit(intent)
         if intent.error is not None:
             raise intent.error
         return intent
+
+    @property
+    def feed(self) -> Feed:
+        """Who is told of commits."""
+        return self.committer.feed
 
     def find_commit(self, commit_id: bytes, since: int) -> int | None:
         """Return the revision of a commit, or None if it did not happen.
@@ -423,6 +433,7 @@ class Kernel:
         """Make the child's copy usable: the lane's thread and locks belong to the parent."""
         self.lane.after_fork()
         self.committer.after_fork()
+        self.committer.feed.after_fork()
         self.pins.after_fork()
         self.turns.after_fork()
         self.sweeper.after_fork()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TypedDict
 
+from holdfast.correlation import CorrelationContext, check_text
 from holdfast.engines.base import Durability
 from holdfast.errors import (
     InvalidArgumentError,
@@ -21,7 +22,10 @@ class WriteOptions(TypedDict, total=False):
     Attributes:
         durability: What the acknowledgement means; by default that of the class or policy.
         commit_id: 16 bytes; writing again under the same id does nothing (idempotent retry).
-        actor: Who writes; correlation: what it belongs to; cause: what led to it (texts).
+        actor: Who writes (text).
+        correlation: What it belongs to: an id, or a `CorrelationContext`; by default the context
+            that the code runs in (`correlate`).
+        cause: What led to it: a commit id, the id of an event, or any text.
         provisional: Where a store with failover runs on its spill, decide this write by what the
             spill knows, and confirm or report it when the primary is back. No effect elsewhere.
     """
@@ -29,7 +33,7 @@ class WriteOptions(TypedDict, total=False):
     durability: Durability | str | None
     commit_id: bytes | None
     actor: str | None
-    correlation: str | None
+    correlation: str | CorrelationContext | None
     cause: str | None
     provisional: bool
 
@@ -123,7 +127,12 @@ def annotate(intent: Intent, options: WriteOptions) -> None:
             raise InvalidArgumentError("commit_id must be 16 bytes", hint="say uuid4().bytes")
         intent.commit_id, intent.given = commit_id, True
     intent.actor = short_text(options.get("actor"), "actor")
-    intent.correlation = short_text(options.get("correlation"), "correlation")
+    correlation = options.get("correlation")
+    if isinstance(correlation, CorrelationContext):
+        belongs(intent, correlation)
+    elif correlation is not None:
+        intent.correlation = check_text(correlation, "correlation")
+        intent.context = None  # the context around is of something else, or says no more
     intent.cause = short_text(options.get("cause"), "cause")
     provisional = options.get("provisional", False)
     if not isinstance(provisional, bool):
@@ -132,17 +141,15 @@ def annotate(intent: Intent, options: WriteOptions) -> None:
         intent.provisional = True
 
 
+def belongs(intent: Intent, context: CorrelationContext) -> None:
+    """Make an intent part of a step."""
+    intent.correlation, intent.context = context.id, context
+
+
 def short_text(text: str | None, what: str) -> str | None:
-    """Check an annotation.
+    """Check an annotation, which may be left out.
 
     Raises:
-        InvalidArgumentError: Not text, empty, or longer than 255 bytes.
+        InvalidArgumentError: A text is empty, or longer than 255 bytes.
     """
-    if text is None:
-        return None
-    try:
-        if isinstance(text, str) and 0 < len(text.encode()) <= 255:
-            return text
-    except UnicodeEncodeError:
-        pass
-    raise InvalidArgumentError(f"{what} must be text of 1 to 255 bytes")
+    return None if text is None else check_text(text, what)

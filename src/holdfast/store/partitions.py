@@ -59,6 +59,8 @@ class Partitions:
             found.add(self.of(place))
         for start, stop in intent.ranges or ():
             found.update(self.covering(start, stop))
+        for event in intent.events:
+            found.add(self.of(event.owner))
         for owner, _ in intent.trims or ():
             found.add(self.of(owner) if owner else intent.partition)
         return tuple(sorted(found)) or _ONLY

@@ -40,6 +40,7 @@ class TransactionCore:
         reads: Place to the revision read; 0 for absent.
         ranges: Half-open ranges scanned.
         writes: Place to the buffered write.
+        events: Events that the commit carries.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -49,6 +50,7 @@ class TransactionCore:
         self.reads: dict[bytes, int] = {}
         self.ranges: list[tuple[bytes, bytes]] = []
         self.writes: dict[bytes, Buffered] = {}
+        self.events: list[wanted.Emitted] = []
 
     def begin(self) -> None:
         """Fix the start."""
@@ -163,6 +165,7 @@ class TransactionCore:
 
     def intent(self, made: wanted.Intent) -> wanted.Intent:
         """Put this transaction's writes and checks on an empty intent."""
+        made.events = self.events
         made.ops = [buffered.op for buffered in self.writes.values()]
         made.reads = self.reads
         made.ranges = self.ranges

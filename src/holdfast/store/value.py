@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from holdfast.correlation import CorrelationContext
 from holdfast.engines.base import Durability
 from holdfast.store.scope import StateScope
 
@@ -150,6 +151,7 @@ class Change:
         state_class: The class of the value.
         commit_id: Hex id of the commit; None in a key's history, which does not look it up.
         actor, correlation_id, cause: Where given.
+        context: The step that the commit belongs to, where it said one.
         value: The value of that moment; None for deletes.
         readable: False where retention trimmed the value (it is then None).
     """
@@ -166,6 +168,7 @@ class Change:
     actor: str | None = None
     correlation_id: str | None = None
     cause: str | None = None
+    context: CorrelationContext | None = None
     value: Any = None
     readable: bool = True
 
@@ -174,6 +177,39 @@ class Change:
             f"Change(revision={self.revision}, {self.operation.name.lower()} "
             f"{self.scope}/{self.key}, version={self.version})"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StateEvent:
+    """Something that happened, as the journal recorded it between the changes.
+
+    Attributes:
+        revision: The commit that carries it.
+        id: 32 hex digits; what `causes` of later events and the ``cause`` of a write may name.
+        scope: Where it happened.
+        name: What happened, as ``order.paid``.
+        at: Commit time.
+        data: A value, as `set` takes one; None for none.
+        causes: Ids of what led to it, beyond what its context says.
+        commit_id: Hex id of the commit.
+        actor, correlation_id, cause, context: As of a `Change`.
+    """
+
+    revision: int
+    id: str
+    scope: StateScope
+    name: str
+    at: datetime
+    data: Any = None
+    causes: tuple[str, ...] = ()
+    commit_id: str | None = None
+    actor: str | None = None
+    correlation_id: str | None = None
+    cause: str | None = None
+    context: CorrelationContext | None = None
+
+    def __repr__(self) -> str:
+        return f"StateEvent(revision={self.revision}, {self.name} in {self.scope}, id={self.id})"
 
 
 @dataclass(frozen=True, slots=True)

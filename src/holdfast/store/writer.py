@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from holdfast.clock import to_ns
+from holdfast.correlation import current
 from holdfast.engines.base import Durability
 from holdfast.errors import (
     ConflictError,
@@ -32,6 +33,7 @@ from holdfast.store.merge import appended, incremented, merge_patched, updated
 from holdfast.store.options import (
     WriteOptions,
     annotate,
+    belongs,
     condition,
     durability_of,
     guard_class,
@@ -311,6 +313,9 @@ class Writer:
         intent = Intent(
             ops, durability, NORMAL if state_class is None else CLASS_PRIORITY[state_class]
         )
+        context = current()
+        if context is not None:
+            belongs(intent, context)
         if options:
             annotate(intent, options)
         return intent

@@ -1,0 +1,285 @@
+"""Correlation: which piece of work a commit belongs to, and what led to it.
+
+A `CorrelationContext` is one *step* of such a piece of work. It flows through sync and async code
+by a context variable, goes to other processes as a W3C ``traceparent``, and is written into the
+journal with every commit made inside it. This module knows nothing of stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final, ParamSpec, TypeVar
+
+from holdfast.errors import InvalidArgumentError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Attribute = str | int | float | bool
+
+MAX_TEXT: Final = 255  # bytes of an id, a component, an operation, an attribute's text
+MAX_CAUSES: Final = 64
+MAX_ATTRIBUTES: Final = 32
+
+_NOTHING: Final[Mapping[str, Attribute]] = MappingProxyType({})
+# https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags.
+_TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrelationContext:
+    """One step of a piece of work.
+
+    Attributes:
+        id: The correlation id, the same for the whole piece of work: text of 1 to 255 bytes.
+        span: The id of this step: 16 hex digits.
+        parent: The span that this step is part of, or None.
+        causes: What else led to it: spans, commit ids, or ids of events.
+        component: What does the work, as ``planner``.
+        operation: What it does, as ``plan``.
+        attributes: Further facts; texts, numbers and booleans. They are stored as they are, so
+            they are no place for secrets.
+        started_ns: When the step began.
+    """
+
+    id: str
+    span: str
+    parent: str | None = None
+    causes: tuple[str, ...] = ()
+    component: str | None = None
+    operation: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=lambda: _NOTHING)
+    started_ns: int = 0
+
+    def __post_init__(self) -> None:
+        check_text(self.id, "a correlation id")
+        for name in ("span", "parent", "component", "operation"):
+            if getattr(self, name) is not None:
+                check_text(getattr(self, name), name)
+        check_causes(self.causes)
+        if len(self.attributes) > MAX_ATTRIBUTES:
+            raise InvalidArgumentError(f"a step has at most {MAX_ATTRIBUTES} attributes")
+        for key, value in self.attributes.items():
+            check_text(key, "the name of an attribute")
+            if isinstance(value, str) and value:
+                check_text(value, f"attribute {key}")
+            elif not isinstance(value, str | int | float | bool) or not _is_small(value):
+                raise InvalidArgumentError(
+                    f"attribute {key} must be text, a number of 64 bits or a boolean",
+                    hint="put larger things into an event's data",
+                )
+
+    @classmethod
+    def new(
+        cls,
+        id: str | None = None,
+        *,
+        component: str | None = None,
+        operation: str | None = None,
+        causes: Sequence[str] = (),
+        attributes: Mapping[str, Attribute] | None = None,
+        parent: str | None = None,
+    ) -> CorrelationContext:
+        """Begin a piece of work; without an `id` it gets a random one of 32 hex digits."""
+        return cls(
+            id=new_id(16) if id is None else id,
+            span=new_id(8),
+            parent=parent,
+            causes=_tuple(causes),
+            component=component,
+            operation=operation,
+            attributes=_frozen(attributes),
+            started_ns=time.time_ns(),
+        )
+
+    def child(
+        self,
+        *,
+        component: str | None = None,
+        operation: str | None = None,
+        causes: Sequence[str] = (),
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> CorrelationContext:
+        """Begin a step of this one; it takes over the component unless it has its own."""
+        return replace(
+            self,
+            span=new_id(8),
+            parent=self.span,
+            causes=_tuple(causes),
+            component=self.component if component is None else component,
+            operation=operation,
+            attributes=_frozen(attributes),
+            started_ns=time.time_ns(),
+        )
+
+    @classmethod
+    def from_traceparent(
+        cls, header: str, *, component: str | None = None, operation: str | None = None
+    ) -> CorrelationContext:
+        """Go on with the piece of work that a W3C ``traceparent`` header names.
+
+        Raises:
+            InvalidArgumentError: It is none.
+        """
+        found = _TRACEPARENT.fullmatch(header.strip()) if isinstance(header, str) else None
+        if found is None or found[1] == "ff" or not int(found[2], 16) or not int(found[3], 16):
+            raise InvalidArgumentError(
+                "this is no traceparent header",
+                hint="it reads 00-<32 hex digits>-<16 hex digits>-<2 hex digits>, ids not zero",
+            )
+        if found[1] == "00" and found[5]:
+            raise InvalidArgumentError("a traceparent of version 00 has four parts")
+        return cls.new(found[2], parent=found[3], component=component, operation=operation)
+
+    def traceparent(self) -> str:
+        """Return the step as a W3C ``traceparent`` header.
+
+        An id that is no trace id (32 hex digits, not zero) is told as the first 16 bytes of its
+        SHA-256.
+        """
+        trace = self.id
+        if not _TRACE_ID.fullmatch(trace) or not int(trace, 16):
+            trace = hashlib.sha256(trace.encode()).digest()[:16].hex()
+        span = self.span
+        if not re.fullmatch(r"[0-9a-f]{16}", span):
+            span = hashlib.sha256(span.encode()).digest()[:8].hex()
+        return f"00-{trace}-{span}-01"
+
+
+_current: ContextVar[CorrelationContext | None] = ContextVar("holdfast_correlation", default=None)
+
+#: The context that code runs in; None outside of any. (The bare getter: writes call it.)
+current: Final = _current.get
+
+
+@contextmanager
+def correlate(
+    id: str | CorrelationContext | None = None,
+    *,
+    component: str | None = None,
+    operation: str | None = None,
+    causes: Sequence[str] = (),
+    attributes: Mapping[str, Attribute] | None = None,
+    traceparent: str | None = None,
+) -> Iterator[CorrelationContext]:
+    """Run a block as one step: every commit and event inside it belongs to the context yielded.
+
+    Args:
+        id: The correlation id; None goes on with the one around, or begins a new one. A context
+            is taken as it is.
+        component, operation, causes, attributes: See `CorrelationContext`.
+        traceparent: Go on with the piece of work of this header.
+
+    Raises:
+        InvalidArgumentError: An argument is none of these, or two exclude each other.
+    """
+    around = _current.get()
+    if isinstance(id, CorrelationContext):
+        if traceparent or component or operation or causes or attributes:
+            raise InvalidArgumentError("a context is taken as it is: use its child(...)")
+        context = id
+    elif traceparent is not None:
+        if id is not None:
+            raise InvalidArgumentError("give an id or a traceparent, not both")
+        context = CorrelationContext.from_traceparent(traceparent)
+        context = replace(
+            context,
+            component=component,
+            operation=operation,
+            causes=_tuple(causes),
+            attributes=_frozen(attributes),
+        )
+    elif around is not None and id in (None, around.id):
+        context = around.child(
+            component=component, operation=operation, causes=causes, attributes=attributes
+        )
+    else:
+        context = CorrelationContext.new(
+            id, component=component, operation=operation, causes=causes, attributes=attributes
+        )
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+
+
+def carried(fn: Callable[P, T]) -> Callable[P, T]:
+    """Return `fn` bound to the context around, for threads: they start without one."""
+    context = _current.get()
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        inner = copy_context()
+
+        def run() -> T:
+            _current.set(context)
+            return fn(*args, **kwargs)
+
+        return inner.run(run)
+
+    return call
+
+
+def new_id(size: int) -> str:
+    """Return `size` random bytes as hex, never all zero."""
+    while not any(raw := os.urandom(size)):
+        pass
+    return raw.hex()
+
+
+def check_text(text: object, what: str) -> str:
+    """Refuse what is no text of 1 to 255 bytes.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
+    try:
+        if isinstance(text, str) and 0 < len(text.encode()) <= MAX_TEXT:
+            return text
+    except UnicodeEncodeError:
+        pass
+    raise InvalidArgumentError(f"{what} must be text of 1 to {MAX_TEXT} bytes")
+
+
+def check_causes(causes: Sequence[str]) -> tuple[str, ...]:
+    """Refuse causes that are no short list of ids, and return them.
+
+    Raises:
+        InvalidArgumentError: They are none.
+    """
+    causes = _tuple(causes)
+    if len(causes) > MAX_CAUSES:
+        raise InvalidArgumentError(f"there are at most {MAX_CAUSES} causes")
+    for cause in causes:
+        check_text(cause, "a cause")
+    return causes
+
+
+def _tuple(causes: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(causes, str):
+        return (causes,)
+    try:
+        return tuple(causes)
+    except TypeError:
+        raise InvalidArgumentError("causes are ids, in a list") from None
+
+
+def _frozen(attributes: Mapping[str, Attribute] | None) -> Mapping[str, Attribute]:
+    if not attributes:
+        return _NOTHING
+    if not isinstance(attributes, Mapping):
+        raise InvalidArgumentError("attributes are a mapping of names to values")
+    return MappingProxyType(dict(attributes))
+
+
+def _is_small(value: object) -> bool:
+    return not isinstance(value, int) or -(1 << 63) <= value < 1 << 64

@@ -1,0 +1,1 @@
+"""Observation: counting, timing, tracing and logging what the store does."""

@@ -1,0 +1,1 @@
+"""Streams: following the journal as it grows, once (`watch`) or for good (consumers)."""
