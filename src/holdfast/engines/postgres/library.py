@@ -30,8 +30,9 @@ except ImportError as error:
 
 __all__ = ["Link", "Pool", "Target", "Trouble", "pq", "psycopg", "psycopg_pool", "sql"]
 
-# The pool reports failed attempts here; without a handler they would go to standard error.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+# Failed attempts of the pool and pipelines that broke are reported here; without a handler that
+# would go to standard error.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 #: What libpq does about a peer that vanished; the DSN may say otherwise. Those that a libpq does
 #: not know, or that do not apply to a Unix socket, it ignores.
