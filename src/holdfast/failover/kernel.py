@@ -301,12 +301,18 @@ class FailoverKernel(Kernel):
         self.breaker = breaking.probing(self.breaker, self.clock.now_ns())
         return self._gate
 
-    def probe_failed(self, code: str) -> None:
-        """Note that it was to no avail."""
+    def probe_failed(self, code: str, *, reached: bool) -> None:
+        """Note that it was to no avail.
+
+        The next wait counts from the beginning of a probe that nobody answered, for it may have
+        waited long enough itself; and from the end of a replay, so that one that fails each time
+        leaves room for other work.
+        """
         outage = self.spill.outage
         began = 0 if outage is None else outage.began_ns
-        now, most = self.clock.now_ns(), self.failover.probe_most
-        self.breaker = breaking.probe_failed(self.breaker, code, now, began, most)
+        tried = self.clock.now_ns() if reached else self.breaker.tried_ns
+        most = self.failover.probe_most
+        self.breaker = breaking.probe_failed(self.breaker, code, tried, began, most)
 
     def known_head(self, primary: Kernel, intent: Intent) -> int:
         """Return a revision that was seen in every partition of the primary that `intent` touches.
