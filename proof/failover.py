@@ -56,7 +56,8 @@ class Writer:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._told.put(json.loads(line))
+            if line.endswith(b"\n"):  # a line that a kill has torn was never told
+                self._told.put(json.loads(line))
         self._told.put({"ended": self._process.wait()})
 
     def until(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
