@@ -274,16 +274,21 @@ class StateManager(StateReader):
         Raises:
             ConflictError: All of 64 attempts conflicted.
         """
-        for attempt in attempts():
-            try:
-                with self.transaction(**options) as tx:
-                    result = fn(tx)
-                return result
-            except ConflictError as error:
-                # That a key is there already is what `fn` found, not what others interfered with.
-                if error.reason == "exists" or attempt == attempts()[-1]:
-                    raise
-                time.sleep(backoff(attempt))
+        turn = None
+        try:
+            for attempt in attempts():
+                try:
+                    with self.transaction(**options) as tx:
+                        result = fn(tx)
+                    return result
+                except ConflictError as error:
+                    # That a key is there already is what `fn` found, and no interference.
+                    if error.reason == "exists" or attempt == attempts()[-1]:
+                        raise
+                    turn = turn or self._kernel.turns.wait(error)
+                    time.sleep(backoff(attempt))
+        finally:
+            self._kernel.turns.leave(turn)
         raise AssertionError("the last attempt returns or raises")
 
     # --- the past -------------------------------------------------------------------------
@@ -368,7 +373,7 @@ class StateManager(StateReader):
 
     def _run(self, steps: Steps[T]) -> T:
         """Drive a verb that may need several commits."""
-        conflicts = 0
+        conflicts, turn = 0, None
         try:
             intent = next(steps)
             while True:
@@ -378,7 +383,9 @@ class StateManager(StateReader):
                     if isinstance(error, ConflictError):
                         # Before the value is read again: waiting between that and the commit
                         # would make the next conflict certain.
-                        time.sleep(backoff(conflicts))
+                        turn = turn or self._kernel.turns.wait(error)
+                        if conflicts or turn is None:
+                            time.sleep(backoff(conflicts))
                         conflicts += 1
                     intent = steps.throw(error)
                 else:
@@ -386,6 +393,8 @@ class StateManager(StateReader):
         except StopIteration as stop:
             result: T = stop.value
             return result
+        finally:
+            self._kernel.turns.leave(turn)
 
     def _begin(self) -> StateTransaction:
         if self._kernel.closed:

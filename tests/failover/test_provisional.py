@@ -7,6 +7,7 @@ import pytest
 from holdfast import ConflictError, DegradedError, Provisional, StateManager
 from holdfast.errors import InvalidArgumentError
 from tests.failover.conftest import World
+from tests.store.test_concurrency import together
 
 A = "agent:a"
 pytestmark = pytest.mark.parametrize("world", [1, 3], indirect=True)
@@ -164,23 +165,21 @@ def test_a_transaction_over_the_switch_conflicts(world: World) -> None:
     assert state.get(A, "n") == 2
 
 
-def test_concurrent_increments_are_exact(world: World) -> None:
-    """Many threads incrementing on the spill lose none."""
-    import threading
-
+@pytest.mark.parametrize("verb", ["increment", "update"])
+def test_concurrent_increments_are_exact(world: World, verb: str) -> None:
+    """Many threads incrementing on the spill lose none, also where they meet conflicts."""
     state, others = world.open(), world.others()
     state.set(A, "n", 0)
     world.cut.set()
 
     def work() -> None:
         for _ in range(20):
-            state.increment(A, "n", provisional=True, durability="os")
+            if verb == "increment":
+                state.increment(A, "n", provisional=True, durability="os")
+            else:
+                state.update(A, "n", lambda n: n + 1, provisional=True, durability="os")
 
-    threads = [threading.Thread(target=work) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[work] * 5)
     assert state.get(A, "n") == 100
     assert {p.status for p in back(world, state)} == {"confirmed"}
     assert others.get(A, "n") == 100

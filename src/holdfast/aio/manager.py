@@ -240,17 +240,22 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         **options: Unpack[WriteOptions],
     ) -> T:
         """See `StateManager.transact`; `fn` may be a coroutine function."""
-        for attempt in attempts():
-            try:
-                async with self.transaction(**options) as tx:
-                    result = fn(tx)
-                    if inspect.isawaitable(result):
-                        result = await result
-                return cast(T, result)
-            except ConflictError as error:
-                if error.reason == "exists" or attempt == attempts()[-1]:
-                    raise
-                await asyncio.sleep(backoff(attempt))
+        turn = None
+        try:
+            for attempt in attempts():
+                try:
+                    async with self.transaction(**options) as tx:
+                        result = fn(tx)
+                        if inspect.isawaitable(result):
+                            result = await result
+                    return cast(T, result)
+                except ConflictError as error:
+                    if error.reason == "exists" or attempt == attempts()[-1]:
+                        raise
+                    turn = turn or await self._kernel.turns.wait_async(error)
+                    await asyncio.sleep(backoff(attempt))
+        finally:
+            self._kernel.turns.leave(turn)
         raise AssertionError("the last attempt returns or raises")
 
     # --- the past -------------------------------------------------------------------------
@@ -324,7 +329,7 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
 
     async def _run(self, steps: Steps[T]) -> T:
         """Drive a verb that may need several commits."""
-        conflicts = 0
+        conflicts, turn = 0, None
         try:
             intent = next(steps)
             while True:
@@ -334,13 +339,17 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
                     if isinstance(error, ConflictError):
                         # Before the value is read again: waiting between that and the commit
                         # would make the next conflict certain.
-                        await asyncio.sleep(backoff(conflicts))
+                        turn = turn or await self._kernel.turns.wait_async(error)
+                        if conflicts or turn is None:
+                            await asyncio.sleep(backoff(conflicts))
                         conflicts += 1
                     intent = steps.throw(error)
                 else:
                     intent = next(steps)
         except StopIteration as stop:
             return cast(T, stop.value)
+        finally:
+            self._kernel.turns.leave(turn)
 
 
 def _is_large(value: Any) -> bool:

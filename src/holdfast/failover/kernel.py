@@ -53,6 +53,7 @@ from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo, StoreSettings
 from holdfast.store.lane import Lane
 from holdfast.store.pins import Pins
 from holdfast.store.reader import Reader
+from holdfast.store.turns import Turns
 
 T = TypeVar("T")
 _log = logging.getLogger("holdfast.failover")
@@ -94,6 +95,7 @@ class FailoverKernel(Kernel):
         self._pid = os.getpid()
         self.settings, self.clock, self.failover = settings, clock, failover
         self.ephemeral = Ephemeral()
+        self.turns = Turns()
         self.closed = False
         self.breaker = Breaker(since_ns=clock.now_ns())
         self.primary: Kernel | None = None

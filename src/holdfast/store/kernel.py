@@ -47,6 +47,7 @@ from holdfast.store.partitions import MAX_PARTITIONS, Partitions
 from holdfast.store.payload import Payloads
 from holdfast.store.pins import Pins
 from holdfast.store.reader import Reader
+from holdfast.store.turns import Turns
 
 STORE_FORMAT = 1
 _HEAD = layout.head_key(0)
@@ -151,6 +152,7 @@ class Kernel:
         if self.info.dictionary:
             self.payloads.use_dictionary(self.info.dictionary)
         self.ephemeral = Ephemeral()
+        self.turns = Turns()
         self.pins = Pins(engine, self.clock)
         self.reader = Reader(
             engine,
@@ -422,6 +424,7 @@ class Kernel:
         self.lane.after_fork()
         self.committer.after_fork()
         self.pins.after_fork()
+        self.turns.after_fork()
         self.sweeper.after_fork()
         self.ephemeral.lock = threading.RLock()
 
