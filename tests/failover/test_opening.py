@@ -13,6 +13,7 @@ import pytest
 import holdfast
 from holdfast import DegradedError, FailoverSettings
 from holdfast.cli.app import run
+from holdfast.cli.options import metadata_fields
 from holdfast.errors import (
     BusyError,
     ConfigurationError,
@@ -85,6 +86,17 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     for line in (["set", A, "k", "1"], ["get", A, "k"]):
         assert run(["--store", url(tmp_path), *line]) == 0
     assert capsys.readouterr().out.strip().endswith("1")
+
+
+def test_the_command_line_marks_what_is_degraded(world: World) -> None:
+    """Where the spill has answered, the metadata that the command shows says so."""
+    state = world.open()
+    state.set(A, "k", 1)
+    for degraded in (False, True):
+        found = state.get_with_metadata(A, "k")
+        assert found is not None
+        assert metadata_fields(found.metadata).get("degraded", False) is degraded
+        world.cut.set()
 
 
 def test_one_process_at_a_time(world: World) -> None:
