@@ -14,6 +14,8 @@ import holdfast
 from holdfast import DegradedError, FailoverSettings
 from holdfast.cli.app import run
 from holdfast.cli.options import metadata_fields
+from holdfast.config import EngineURL, parse_url
+from holdfast.engines.postgres.settings import PostgresSettings
 from holdfast.errors import (
     BusyError,
     ConfigurationError,
@@ -21,6 +23,8 @@ from holdfast.errors import (
     ForkedError,
     NotAStoreError,
 )
+from holdfast.failover.settings import REMOTE_TIMEOUT
+from holdfast.opening import impatient
 from tests.failover.conftest import World
 
 A = "agent:a"
@@ -79,6 +83,21 @@ def test_a_reader_needs_no_spill(tmp_path: Path) -> None:
         state.set(A, "k", 1)
         with holdfast.open(url(tmp_path), read_only=True) as reader:
             assert reader.get(A, "k") == 1
+
+
+def test_servers_are_given_up_soon() -> None:
+    """However a server is named, its time-out is short, unless somebody has said otherwise."""
+    dsn = "postgresql://u@h/d"
+    for short in (parse_url(dsn), PostgresSettings(dsn)):
+        found = impatient(short)
+        timeout = found.params["timeout"] if isinstance(found, EngineURL) else found.timeout
+        assert float(timeout) == REMOTE_TIMEOUT
+    for said in (
+        parse_url(f"{dsn}?timeout=7"),
+        PostgresSettings(dsn, timeout=7),
+        parse_url("a.db"),
+    ):
+        assert impatient(said) == said
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
