@@ -146,7 +146,7 @@ def impatient(target: EngineURL | Any) -> EngineURL | Any:
             return target
         params = {"timeout": str(REMOTE_TIMEOUT), **target.params}
         return dataclasses.replace(target, params=params)
-    for each in dataclasses.fields(target):
+    for each in dataclasses.fields(target) if dataclasses.is_dataclass(target) else ():
         if each.name == "timeout" and getattr(target, each.name) == each.default:
             return dataclasses.replace(target, timeout=REMOTE_TIMEOUT)
     return target
