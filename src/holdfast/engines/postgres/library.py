@@ -90,9 +90,10 @@ class Link(psycopg.Connection[tuple[Any, ...]]):
     def cut(self) -> None:
         """End the conversation; whoever waits for an answer gets an error. From any thread."""
         self.silent = True
-        if self._spare is not None:
+        spare = self._spare  # its own thread may close the link at this moment
+        if spare is not None:
             with contextlib.suppress(OSError):
-                self._spare.shutdown(socket.SHUT_RDWR)
+                spare.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close both descriptors."""
