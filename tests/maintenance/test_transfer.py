@@ -139,7 +139,7 @@ def test_existing_target_is_refused(open_store: Stores, tmp_path: Path) -> None:
 
 
 def exactly(value: object) -> str:
-    """Show a value so that `1` and `1.0`, `0.0` and `-0.0` differ, and the order of a set does not."""
+    """Show a value so that `1` and `1.0` differ, and `0.0` and `-0.0`, but no orders of a set."""
     if isinstance(value, set | frozenset):
         return f"{type(value).__name__} {sorted(map(exactly, value))}"
     return repr(value)
