@@ -21,6 +21,8 @@ from benchmarks.sampling import Sampler
 
 RESULTS = Path(__file__).parent / "results"
 
+ENGINES = ("memory", "sqlite", "rocksdb", "postgres")
+
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
@@ -32,7 +34,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--case", nargs="+", choices=CASES, metavar="NAME", help=names)
-    parser.add_argument("--engine", nargs="+", choices=("memory", "sqlite", "rocksdb"), default=())
+    parser.add_argument(
+        "--engine", nargs="+", choices=("memory", "sqlite", "rocksdb", "postgres"), default=()
+    )
     parser.add_argument("--quick", action="store_true", help="a fifth of the work, fewer rounds")
     parser.add_argument(
         "--profile", choices=CASES, metavar="NAME", help="tell where a case's time goes"

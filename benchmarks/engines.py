@@ -17,10 +17,12 @@ import holdfast
 from benchmarks.data import Values, keys, scope_of
 from benchmarks.measure import Bench, Row, settle, timed
 from benchmarks.raw import url_of
+from benchmarks.server import Server, running
 from holdfast import SetOperation, StateManager
 from holdfast.store.scope import StateScope
 
-_ENGINES = ("memory", "sqlite", "rocksdb")
+_ENGINES = ("memory", "sqlite", "rocksdb", "postgres")
+_FILES = ("sqlite", "rocksdb")
 _SCOPES = 20
 _KEYS = 1000  # of each scope
 _OPERATIONS = 400
@@ -29,14 +31,26 @@ _THREADS = 16
 
 def run(bench: Bench) -> list[Row]:
     """Measure each engine in turn, round by round, and tell the medians."""
-    engines = bench.engines(*_ENGINES)
+    with running(bench.directory) as server:
+        engines = [e for e in bench.engines(*_ENGINES) if e != "postgres" or server is not None]
+        return _rounds(bench, engines, server)
+
+
+def _rounds(bench: Bench, engines: list[str], server: Server | None) -> list[Row]:
     names = keys(bench.count(_KEYS, 20))
     places = [(scope_of(n), name) for n in range(_SCOPES) for name in names]
     found: dict[tuple[str, str], list[float]] = {}
     for _ in range(max(1, bench.rounds // 3)):
         for engine in engines:
             path = bench.place(engine)
-            for work, figure in _measure(bench, engine, path, places).items():
+            if engine == "postgres" and server is not None:
+                url = server.database()
+            else:
+                url = url_of(engine, path)
+            figures = _measure(bench, url, places)
+            if engine in _FILES:
+                figures["get (uncached)"] = _uncached(bench, url, path, places)
+            for work, figure in figures.items():
                 found.setdefault((engine, work), []).append(figure)
     return [
         Row("engines", engine, work, _unit(work), statistics.median(figures))
@@ -48,9 +62,7 @@ def _unit(work: str) -> str:
     return "ops/s" if "throughput" in work else "µs"
 
 
-def _measure(
-    bench: Bench, engine: str, path: Path, places: list[tuple[StateScope, str]]
-) -> dict[str, float]:
+def _measure(bench: Bench, url: str, places: list[tuple[StateScope, str]]) -> dict[str, float]:
     values = Values()
     operations = bench.count(_OPERATIONS, 10)
     figures: dict[str, float] = {}
@@ -59,7 +71,7 @@ def _measure(
         with bench.watched():
             figures[work] = timed(loop) / count * 1e6
 
-    with closing(holdfast.open(url_of(engine, path))) as state:
+    with closing(holdfast.open(url)) as state:
         state.set_batch(SetOperation(scope, key, values.document()) for scope, key in places)
         settle()
         chosen = [places[n] for n in values.shuffled(operations, len(places))]
@@ -85,9 +97,6 @@ def _measure(
             rate = _throughput(bench, state, places, values, durability)
             figures[f"throughput of {_THREADS} threads, {work_name}"] = rate
         figures["throughput of one batch"] = _batch_rate(bench, state, places, values)
-    figures["get (uncached)"] = figures["get (cached)"]
-    if engine != "memory":
-        figures["get (uncached)"] = _uncached(engine, path, places, values, operations)
     return figures
 
 
@@ -127,17 +136,12 @@ def _batch_rate(
         return count / timed(lambda: state.set_batch(items))
 
 
-def _uncached(
-    engine: str,
-    path: Path,
-    places: list[tuple[StateScope, str]],
-    values: Values,
-    operations: int,
-) -> float:
+def _uncached(bench: Bench, url: str, path: Path, places: list[tuple[StateScope, str]]) -> float:
     """Open the store anew with its files out of the system's cache, and get each place once."""
     forget(path)
-    chosen = dict.fromkeys(places[n] for n in values.shuffled(operations, len(places)))
-    with closing(holdfast.open(url_of(engine, path))) as state:
+    numbers = Values().shuffled(bench.count(_OPERATIONS, 10), len(places))
+    chosen = dict.fromkeys(places[n] for n in numbers)
+    with closing(holdfast.open(url)) as state:
         return timed(lambda: [state.get(*place) for place in chosen]) / len(chosen) * 1e6
 
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -24,7 +22,8 @@ from urllib.parse import quote
 
 import psycopg
 
-_USER = "nobody"
+from proof import daemons
+
 #: A role of this name must give its password; all others are trusted.
 GUARDED = "guarded"
 
@@ -62,7 +61,7 @@ class PostgresServer:
         self._guardian: subprocess.Popen[bytes] | None = None
         self._bin = _binaries()
         self._pause = threading.Event()  # never set
-        self.port = _free_port()
+        self.port = daemons.free_port()
 
     def __enter__(self) -> PostgresServer:
         self.start()
@@ -100,14 +99,7 @@ class PostgresServer:
         flags = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self._process = self._launch("postgres", "-D", str(self.data), *flags, stderr=log)
-        # If this process is killed, its end of the pipe closes, and the server goes too.
-        self._guardian = subprocess.Popen(
-            ["/bin/sh", "-c", 'read -r _ || kill -QUIT "$0"', str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guardian = daemons.guard(self._process.pid)
         while not self._answers():
             if self._process.poll() is not None:
                 self._forget()
@@ -190,7 +182,7 @@ class PostgresServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.data.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() == 0:
-            shutil.chown(self.data, _USER)
+            shutil.chown(self.data, daemons.USER)
             _let_through(self.data)
             if not _reachable(self._bin / "postgres"):
                 copy = self.directory / "install"
@@ -212,19 +204,7 @@ class PostgresServer:
         rules.write_text(guard + rules.read_text())
 
     def _launch(self, program: str, *arguments: str, stderr: Any) -> subprocess.Popen[bytes]:
-        as_user: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            entry = pwd.getpwnam(_USER)
-            as_user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        return subprocess.Popen(
-            [str(self._bin / program), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            cwd="/",
-            start_new_session=True,  # a Ctrl-C of the tests is not for it
-            **as_user,
-        )
+        return daemons.launch([str(self._bin / program), *arguments], stderr=stderr)
 
     def _answers(self) -> bool:
         try:
@@ -248,12 +228,6 @@ def _binaries() -> Path:
     if found is None or found.origin is None:
         raise RuntimeError("no Postgres to start: pip install 'holdfast[test]'")
     return Path(found.origin).parent / "pginstall" / "bin"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _children(pid: int) -> list[int]:

@@ -12,7 +12,8 @@ import os
 import random
 import shutil
 import tempfile
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from proof.case import Refuted
 
 ENGINES = ("memory", "sqlite", "rocksdb", "postgres")
 SHARED = ("sqlite", "postgres")
+PARTITIONS = (1, 4)
 
 #: What is attacked here is order and wholeness, not the disk: `os` saves the fsyncs.
 QUICK = (ScopePolicy("*", durability=Durability.OS),)
@@ -38,7 +40,19 @@ def unable(engine: str) -> str | None:
     return f"{missing[0]} is not installed" if missing else None
 
 
-@cache
+@contextmanager
+def served_by(url: str) -> Iterator[None]:
+    """Take another server meanwhile, in child processes too."""
+    before = os.environ.get(_SERVER)
+    os.environ[_SERVER] = url
+    try:
+        yield
+    finally:
+        del os.environ[_SERVER]
+        if before is not None:
+            os.environ[_SERVER] = before
+
+
 def server_url() -> str:
     """Return the URL of this run's server, starting it when it is first asked for."""
     if _SERVER in os.environ:

@@ -64,6 +64,7 @@ class Writer:
         try:
             revision, total, changed = act(durability)
         except OutcomeUnknownError as error:
+            self._forget()
             self._say("unknown", self._thread, error.commit_id)
             return "unknown"
         except HorizonError:  # a compaction has trimmed what it wanted to rewind to
@@ -71,12 +72,24 @@ class Writer:
             self._say("passed", self._thread)
             return "done"
         except (EngineError, ReadOnlyError) as error:
-            self._now.clear()
-            self._past.clear()
+            self._forget()
             self._say("failed", self._thread, type(error).__name__, str(error)[:300])
             return "failed"
         self._say("done", self._thread, revision, total, changed)
         return "done"
+
+    def look(self) -> str | None:
+        """Read what this thread knows, and both of its pair in one snapshot; say what is wrong."""
+        for key, spec in self._now.items():
+            if self._state.get(self._own, key) != (None if spec is None else text(spec)):
+                return f"{self._own}/{key}, which is not {spec}"
+        with self._state.snapshot() as snapshot:
+            left, right = (snapshot.get(scope, "t") for scope in self._pair)
+        return None if left == right else f"{self._pair} of two transactions"
+
+    def _forget(self) -> None:
+        self._now.clear()
+        self._past.clear()
 
     def _spec(self) -> str:
         return f"{self._seed}-{self._number}:{self._chance.choice(self._sizes)}"
@@ -142,7 +155,7 @@ class Writer:
 
 def run(order: dict[str, Any], say: Say, _listen: Callable[[], None]) -> None:
     """Write until killed; the main thread compacts, copies or repairs meanwhile if it is asked."""
-    state = holdfast.open(order["url"])
+    state = holdfast.open(order["url"], partitions=order.get("partitions"))
     say("open")
 
     def write(thread: int) -> None:

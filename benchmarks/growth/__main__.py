@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.growth.report import show
 from benchmarks.growth.run import Run
 from benchmarks.machine import facts
-from benchmarks.peers.server import running, stop_on_sigterm
+from benchmarks.server import running, stop_on_sigterm
 from benchmarks.storing import RESULTS, write
 
 ENGINES = ("memory", "sqlite", "rocksdb", "postgres")

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.growth import size, tails
 from benchmarks.growth.figure import Figure
 from benchmarks.growth.store import Shape, fill_new
-from benchmarks.peers.server import Server
+from benchmarks.server import Server
 
 _MEMORY_MOST = 1_000_000
 _PER_SCOPE = 1000

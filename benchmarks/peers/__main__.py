@@ -21,7 +21,7 @@ from benchmarks.peers.contenders import CONTENDERS, Contender
 from benchmarks.peers.figure import Line
 from benchmarks.peers.report import show, to_json
 from benchmarks.peers.run import Run
-from benchmarks.peers.server import running, stop_on_sigterm
+from benchmarks.server import running, stop_on_sigterm
 from benchmarks.storing import RESULTS, write
 
 

@@ -122,14 +122,13 @@ class Peer:
         """Set that number to 0."""
         self.set(place, {"n": 0})
 
-    def say(self, conversation: list[Any]) -> None:
-        """Store a conversation to which the last message was added."""
-        self.set((0, "conversation"), conversation)
+    def say(self, conversation: list[Any]) -> Any:
+        """Store a conversation to which the last message was added; perhaps to be awaited."""
+        return self.set((0, "conversation"), conversation)
 
-    def said(self) -> list[Any]:
-        """Return the conversation."""
-        found: list[Any] = self.get((0, "conversation"))
-        return found
+    def said(self) -> Any:
+        """Return the conversation; perhaps to be awaited."""
+        return self.get((0, "conversation"))
 
     def versions(self) -> int:
         """Read every version of the conversation; return how many there are."""

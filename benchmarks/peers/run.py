@@ -14,8 +14,8 @@ from benchmarks.peers.cases import Case
 from benchmarks.peers.contenders import Contender
 from benchmarks.peers.figure import Found, Line, merged, text_of
 from benchmarks.peers.peer import NotOfferedError, Peer, Room
-from benchmarks.peers.server import Server
 from benchmarks.peers.waiting import call
+from benchmarks.server import Server
 
 _LIMIT = 60  # seconds; a contender that hangs is an error of its own, not of the run
 

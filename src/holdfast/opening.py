@@ -128,15 +128,28 @@ def open_with_failover(
     clock: Clock | None = None,
 ) -> Kernel:
     """Open a primary and its spill."""
-    if isinstance(target, EngineURL) and target.is_server:
-        # Nobody waits for a server that is silent much longer than it takes to go elsewhere.
-        params = {"timeout": str(REMOTE_TIMEOUT), **target.params}
-        target = dataclasses.replace(target, params=params)
+    primary = impatient(target)
 
     def open_primary(create: bool) -> Engine:
-        return open_engine(target, create=create, clock=clock)
+        return open_engine(primary, create=create, clock=clock)
 
     return FailoverKernel(open_primary, settings, failover, clock or SystemClock())
+
+
+def impatient(target: EngineURL | Any) -> EngineURL | Any:
+    """Return a server's URL or settings with a short time-out, where they name none.
+
+    Nobody waits for a server that is silent much longer than it takes to go elsewhere.
+    """
+    if isinstance(target, EngineURL):
+        if not target.is_server:
+            return target
+        params = {"timeout": str(REMOTE_TIMEOUT), **target.params}
+        return dataclasses.replace(target, params=params)
+    for each in dataclasses.fields(target) if dataclasses.is_dataclass(target) else ():
+        if each.name == "timeout" and getattr(target, each.name) == each.default:
+            return dataclasses.replace(target, timeout=REMOTE_TIMEOUT)
+    return target
 
 
 def repair(

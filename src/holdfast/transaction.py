@@ -64,7 +64,7 @@ class StateTransaction:
     @property
     def start_revision(self) -> int:
         """The revision that reads are as of."""
-        return self.core.start
+        return self._kernel.outward(self.core.start)
 
     def end(self) -> None:
         """Refuse further use."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from holdfast.engines.base import Batch, Durability, Engine, View
 from holdfast.engines.postgres import PostgresSettings, schema, statements
 from holdfast.engines.postgres.commit import Writer
 from holdfast.engines.postgres.engine import PostgresEngine
-from holdfast.engines.postgres.failure import Flavour, proves_rollback
+from holdfast.engines.postgres.failure import Flavour, proves_rollback, refused
+from holdfast.engines.postgres.library import Target, psycopg
 from holdfast.engines.registry import new_engine, open_engine
 from holdfast.errors import (
     BusyError,
@@ -116,6 +118,35 @@ def test_unreadable_urls(text: str, says: str) -> None:
         opened(text)
     assert says in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("Connection refused", EngineError),
+        ("FATAL:  the database system is starting up", EngineError),
+        ("FATAL:  terminating connection due to administrator command", EngineError),
+        ("FATAL:  server login has been failing, try again later", EngineError),
+        ("FATAL:  pgbouncer cannot connect to server", EngineError),
+        ("FATAL:  sorry, too many clients already", BusyError),
+        ("FATAL:  no more connections allowed (max_client_conn)", BusyError),
+        ('FATAL:  database "d" does not exist', ConfigurationError),
+        ('FATAL:  password authentication failed for user "u"', ConfigurationError),
+        ("fe_sendauth: no password supplied", ConfigurationError),
+        ('FATAL:  no pg_hba.conf entry for host "h", user "u", database "d"', ConfigurationError),
+        ("FATAL:  unsupported startup parameter: options", ConfigurationError),
+    ],
+)
+def test_why_no_connection(reason: str, kind: type[StateError]) -> None:
+    """Only what a setting is to blame for is called so: everything else says the server is away."""
+    at = 'connection to server at "h", port 5432 failed: '
+    target = Target(PostgresSettings("postgresql://role@h/database"))
+    assert type(refused(psycopg.OperationalError(at + reason), target)) is kind
+
+
+def test_broken_connections_print_nothing() -> None:
+    """What psycopg reports of a connection that broke does not go to standard error."""
+    assert logging.getLogger("psycopg").handlers
 
 
 def test_passwords_are_not_shown() -> None:

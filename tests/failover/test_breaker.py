@@ -64,7 +64,17 @@ def test_probes_come_ever_more_seldom() -> None:
     assert waits == [1.0, 2.0, 2.0, 2.0]
 
 
-def test_a_clock_put_back_delays_no_probe_beyond_its_wait() -> None:
-    """Time that runs backwards counts as no time, not as a longer wait."""
+def test_a_clock_put_back_delays_no_probe() -> None:
+    """Where time ran backwards nobody knows how long it was: the probe is due."""
     breaker = breaking.opened("engine", 10_000_000_000, 0.5)
-    assert breaking.due_in(breaker, 1) == 0.5
+    assert breaking.due_in(breaker, 1) == 0
+    again = breaking.probe_failed(breaking.probing(breaker, 1), "engine", 1, 0, most=2.0)
+    assert breaking.due_in(again, 1) == 1.0
+
+
+def test_a_wait_may_count_from_the_beginning() -> None:
+    """What a probe took counts as waiting where whoever probed says so."""
+    breaker = breaking.probing(breaking.opened("engine", 0, 0.5), 500_000_000)
+    assert breaker.tried_ns == 500_000_000
+    failed = breaking.probe_failed(breaker, "engine", breaker.tried_ns, 0, most=2.0)
+    assert breaking.due_in(failed, 1_500_000_000) == 0

@@ -158,6 +158,29 @@ def test_results_are_marked(world: World) -> None:
     assert state.health().status == "ok"
 
 
+def test_the_past_of_an_outage(world: World) -> None:
+    """A revision of this outage shows what it wrote until then, marked; no other past is known."""
+    state, others = away(world, x=1, y=1), world.others()
+    state.set(A, "y", 2)
+    world.cut.clear()
+    assert state.failover.probe()
+    others.set(A, "y", 3)
+    assert state.get(A, "y") == 3
+    world.cut.set()
+    first = state.set(A, "x", 2)
+    second = state.set(A, "x", 3)
+    state.delete(A, "x")
+    last = state.set(A, "z", 4)
+    assert (state.get(A, "x", as_of=first), state.get(A, "x", as_of=second)) == (2, 3)
+    assert state.get(A, "x", as_of=last) is None
+    found = state.get_with_metadata(A, "x", as_of=first)
+    assert found is not None
+    assert (found.metadata.degraded, found.metadata.revision) == (True, first)
+    for key in ("y", "never"):  # the spill has a version of y, of an earlier outage
+        with pytest.raises(DegradedError):
+            state.get(A, key, as_of=last)
+
+
 def test_revisions_of_the_spill_are_unmistakable(world: World) -> None:
     """They are negative, ordered, and match no revision of the primary."""
     state = away(world, x=1)

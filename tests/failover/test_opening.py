@@ -13,6 +13,9 @@ import pytest
 import holdfast
 from holdfast import DegradedError, FailoverSettings
 from holdfast.cli.app import run
+from holdfast.cli.options import metadata_fields
+from holdfast.config import EngineURL, parse_url
+from holdfast.engines.postgres.settings import PostgresSettings
 from holdfast.errors import (
     BusyError,
     ConfigurationError,
@@ -20,6 +23,8 @@ from holdfast.errors import (
     ForkedError,
     NotAStoreError,
 )
+from holdfast.failover.settings import REMOTE_TIMEOUT
+from holdfast.opening import impatient
 from tests.failover.conftest import World
 
 A = "agent:a"
@@ -80,11 +85,37 @@ def test_a_reader_needs_no_spill(tmp_path: Path) -> None:
             assert reader.get(A, "k") == 1
 
 
+def test_servers_are_given_up_soon() -> None:
+    """However a server is named, its time-out is short, unless somebody has said otherwise."""
+    dsn = "postgresql://u@h/d"
+    for short in (parse_url(dsn), PostgresSettings(dsn)):
+        found = impatient(short)
+        timeout = found.params["timeout"] if isinstance(found, EngineURL) else found.timeout
+        assert float(timeout) == REMOTE_TIMEOUT
+    for said in (
+        parse_url(f"{dsn}?timeout=7"),
+        PostgresSettings(dsn, timeout=7),
+        parse_url("a.db"),
+    ):
+        assert impatient(said) == said
+
+
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command takes a failover URL wherever it takes one."""
     for line in (["set", A, "k", "1"], ["get", A, "k"]):
         assert run(["--store", url(tmp_path), *line]) == 0
     assert capsys.readouterr().out.strip().endswith("1")
+
+
+def test_the_command_line_marks_what_is_degraded(world: World) -> None:
+    """Where the spill has answered, the metadata that the command shows says so."""
+    state = world.open()
+    state.set(A, "k", 1)
+    for degraded in (False, True):
+        found = state.get_with_metadata(A, "k")
+        assert found is not None
+        assert metadata_fields(found.metadata).get("degraded", False) is degraded
+        world.cut.set()
 
 
 def test_one_process_at_a_time(world: World) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from holdfast import ConflictError, DegradedError, Provisional, StateManager
+from holdfast import ConflictError, DegradedError, Provisional, SetOperation, StateManager
 from holdfast.errors import InvalidArgumentError
 from tests.failover.conftest import World
+from tests.store.test_concurrency import together
 
 A = "agent:a"
 pytestmark = pytest.mark.parametrize("world", [1, 3], indirect=True)
@@ -142,6 +146,69 @@ def test_transactions_see_the_spill(world: World) -> None:
     assert others.get(A, "sum") == 3
 
 
+def test_what_a_transaction_shows_is_marked(world: World) -> None:
+    """Metadata read in a transaction says that the spill answered, and shows its revisions so."""
+    state = world.open()
+    first = state.set(A, "old", 1)
+    world.cut.set()
+    revision = state.set(A, "new", 2)
+    with state.transaction(provisional=True) as tx:
+        assert tx.start_revision == revision
+        for key, expected in (("old", first), ("new", revision)):
+            found = tx.get_with_metadata(A, key)
+            assert found is not None
+            assert (found.metadata.degraded, found.metadata.revision) == (True, expected)
+        state.set(A, "new", 3)
+        with pytest.raises(ConflictError) as caught:
+            tx.get(A, "new")
+        assert caught.value.expected == revision
+        assert caught.value.actual is not None
+        assert revision < caught.value.actual < 0
+        tx.core.reads.clear()
+    back(world, state)
+    with state.transaction() as tx:
+        found = tx.get_with_metadata(A, "new")
+        assert found is not None
+        assert not found.metadata.degraded
+        assert found.metadata.revision > 0
+
+
+ASKED: dict[str, Callable[[StateManager, dict[str, Any]], object]] = {
+    "if_revision": lambda s, how: s.set(A, "x", 9, if_revision=1, **how),
+    "if_version": lambda s, how: s.set(A, "x", 9, if_version=1, **how),
+    "if_absent": lambda s, how: s.set(A, "gone", 9, if_absent=True, **how),
+    "delete": lambda s, how: s.delete(A, "x", if_version=1, **how),
+    "increment": lambda s, how: s.increment(A, "x", **how),
+    "append": lambda s, how: s.append(A, "l", 1, **how),
+    "merge_patch": lambda s, how: s.merge_patch(A, "d", {"a": 1}, **how),
+    "update": lambda s, how: s.update(A, "x", lambda n: n + 1, **how),
+    "transact": lambda s, how: s.transact(lambda tx: tx.set(A, "x", 5), **how),
+    "batch": lambda s, how: s.set_batch(
+        [SetOperation(A, "gone", 1, if_absent=True), SetOperation(A, "x", 2)], atomic=True, **how
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", ASKED)
+def test_every_demanding_verb(world: World, verb: str) -> None:
+    """What needs the primary's truth is refused, taken if provisional, and confirmed later."""
+    state, others = world.open(), world.others()
+    state.set(A, "x", 1)
+    state.set(A, "l", [])
+    state.set(A, "d", {})
+    assert state.get(A, "gone") is None
+    world.cut.set()
+    with pytest.raises(DegradedError, match="the primary is away"):
+        ASKED[verb](state, {})
+    ASKED[verb](state, {"provisional": True})
+    keys = [(A, key) for key in ("x", "l", "d", "gone")]
+    values = state.get_batch(keys)
+    (told,) = back(world, state)
+    assert told.status == "confirmed"
+    assert others.get_batch(keys) == values
+    assert state.failover.conflicts() == []
+
+
 def test_a_transaction_over_the_switch_conflicts(world: World) -> None:
     """One that began on the spill is not committed on the primary: it is run again there."""
     state = world.open()
@@ -164,23 +231,21 @@ def test_a_transaction_over_the_switch_conflicts(world: World) -> None:
     assert state.get(A, "n") == 2
 
 
-def test_concurrent_increments_are_exact(world: World) -> None:
-    """Many threads incrementing on the spill lose none."""
-    import threading
-
+@pytest.mark.parametrize("verb", ["increment", "update"])
+def test_concurrent_increments_are_exact(world: World, verb: str) -> None:
+    """Many threads incrementing on the spill lose none, also where they meet conflicts."""
     state, others = world.open(), world.others()
     state.set(A, "n", 0)
     world.cut.set()
 
     def work() -> None:
         for _ in range(20):
-            state.increment(A, "n", provisional=True, durability="os")
+            if verb == "increment":
+                state.increment(A, "n", provisional=True, durability="os")
+            else:
+                state.update(A, "n", lambda n: n + 1, provisional=True, durability="os")
 
-    threads = [threading.Thread(target=work) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[work] * 5)
     assert state.get(A, "n") == 100
     assert {p.status for p in back(world, state)} == {"confirmed"}
     assert others.get(A, "n") == 100

@@ -73,8 +73,8 @@ def write_options(
 
 
 def metadata_fields(metadata: StateMetadata) -> dict[str, Any]:
-    """Return metadata as fields for output."""
-    return {
+    """Return metadata as fields for output; `degraded` only where it is so."""
+    fields: dict[str, Any] = {
         "revision": metadata.revision,
         "version": metadata.version,
         "previous_revision": metadata.previous_revision,
@@ -90,3 +90,4 @@ def metadata_fields(metadata: StateMetadata) -> dict[str, Any]:
         "compressed": metadata.compressed,
         "encryption": metadata.encryption,
     }
+    return fields | {"degraded": True} if metadata.degraded else fields

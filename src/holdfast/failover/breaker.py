@@ -51,7 +51,7 @@ class Breaker:
         since_ns: When it came to that.
         failures: Failures in a row while closed.
         wait: Seconds until the next probe, counted from `tried_ns`.
-        tried_ns: When it opened, or the last probe ended.
+        tried_ns: When it opened, a probe that found nobody began, or a replay failed.
         code: Code of the last error, or None.
     """
 
@@ -98,23 +98,26 @@ def opened(code: str, now_ns: int, wait: float) -> Breaker:
 def due_in(breaker: Breaker, now_ns: int) -> float:
     """Return the seconds until the next probe of an open breaker; 0 if it is due.
 
-    A clock that was put back does not make anybody wait longer than the whole wait.
+    It is due if the clock was put back: how long ago the last one was, nobody knows then, and a
+    wait until the clock has caught up could last for hours.
     """
     if breaker.state is not State.OPEN:
         return breaker.wait
-    passed = max(0, now_ns - breaker.tried_ns) / 1e9
-    return max(0.0, breaker.wait - passed)
+    passed = now_ns - breaker.tried_ns
+    return 0.0 if passed < 0 else max(0.0, breaker.wait - passed / 1e9)
 
 
 def probing(breaker: Breaker, now_ns: int) -> Breaker:
     """Return the breaker while the primary is tried."""
-    return replace(breaker, state=State.HALF_OPEN, since_ns=now_ns)
+    return replace(breaker, state=State.HALF_OPEN, since_ns=now_ns, tried_ns=now_ns)
 
 
-def probe_failed(breaker: Breaker, code: str, now_ns: int, opened_ns: int, most: float) -> Breaker:
+def probe_failed(
+    breaker: Breaker, code: str, tried_ns: int, opened_ns: int, most: float
+) -> Breaker:
     """Return the breaker after a probe, or a replay, that failed: open, and waiting longer."""
     wait = min(most, breaker.wait * 2)
-    return Breaker(State.OPEN, opened_ns, 0, wait, now_ns, code)
+    return Breaker(State.OPEN, opened_ns, 0, wait, tried_ns, code)
 
 
 def closed(now_ns: int) -> Breaker:

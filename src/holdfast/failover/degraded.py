@@ -47,6 +47,15 @@ class DegradedFound(Found):
     degraded = True
 
 
+def marked(found: Found, *, spilled: bool) -> DegradedFound:
+    """Return a record as callers see it: marked, and with the revisions of the spill shown so."""
+    stored = found.record
+    if spilled:
+        previous = shown(stored.previous) if stored.previous else 0
+        stored = stored._replace(revision=shown(stored.revision), previous=previous)
+    return DegradedFound(found.place, stored, found.payload)
+
+
 def refusal(what: str) -> DegradedError:
     """Return the error for what only the primary could answer."""
     return DegradedError(f"the primary is away, and {what} needs it")
@@ -239,17 +248,18 @@ class DegradedReader(Reader):
         found = self._knowledge.live(known, place)
         if found is None:
             return None
-        payload = self.payloads.restore(place, found)
-        if known.spilled:
-            previous = shown(found.previous) if found.previous else 0
-            found = found._replace(revision=shown(found.revision), previous=previous)
-        return DegradedFound(place, found, payload)
+        whole = Found(place, found, self.payloads.restore(place, found))
+        return marked(whole, spilled=known.spilled)
 
     def at(self, place: bytes, as_of: int | datetime) -> Found | None:
         """Return what a commit of the spill left at `place`; no other past is known."""
         if isinstance(as_of, int) and as_of < 0:
-            found = self._own.at(place, unshown(as_of))
-            return None if found is None else DegradedFound(place, found.record, found.payload)
+            revision = unshown(as_of)
+            with self._inner.read() as view:
+                written = self._knowledge.wrote(view, place, revision)
+            if written:
+                found = self._own.at(place, revision)
+                return None if found is None else marked(found, spilled=True)
         raise refusal("the past")
 
     def at_moment(self, place: bytes, moment: Moment) -> Found | None:

@@ -34,13 +34,14 @@ from holdfast.failover.degraded import (
     DegradedEngine,
     DegradedPayloads,
     DegradedReader,
+    marked,
     refusal,
 )
 from holdfast.failover.gate import Gate
 from holdfast.failover.knowledge import Knowledge
 from holdfast.failover.lane import FailoverLane
 from holdfast.failover.recovery import Recovery, connect
-from holdfast.failover.rows import shown
+from holdfast.failover.rows import INSIDE, shown
 from holdfast.failover.settings import FailoverSettings
 from holdfast.failover.spill import Spill
 from holdfast.failover.spilling import Spilling
@@ -53,8 +54,10 @@ from holdfast.store.feed import Feed
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo, StoreSettings
 from holdfast.store.lane import Lane
+from holdfast.store.past import Found
 from holdfast.store.pins import Pins
 from holdfast.store.reader import Reader
+from holdfast.store.record import Record
 from holdfast.store.turns import Turns
 
 T = TypeVar("T")
@@ -314,12 +317,18 @@ class FailoverKernel(Kernel):
         self.breaker = breaking.probing(self.breaker, self.clock.now_ns())
         return self._gate
 
-    def probe_failed(self, code: str) -> None:
-        """Note that it was to no avail."""
+    def probe_failed(self, code: str, *, reached: bool) -> None:
+        """Note that it was to no avail.
+
+        The next wait counts from the beginning of a probe that nobody answered, for it may have
+        waited long enough itself; and from the end of a replay, so that one that fails each time
+        leaves room for other work.
+        """
         outage = self.spill.outage
         began = 0 if outage is None else outage.began_ns
-        now, most = self.clock.now_ns(), self.failover.probe_most
-        self.breaker = breaking.probe_failed(self.breaker, code, now, began, most)
+        tried = self.clock.now_ns() if reached else self.breaker.tried_ns
+        most = self.failover.probe_most
+        self.breaker = breaking.probe_failed(self.breaker, code, tried, began, most)
 
     def known_head(self, primary: Kernel, intent: Intent) -> int:
         """Return a revision that was seen in every partition of the primary that `intent` touches.
@@ -345,6 +354,20 @@ class FailoverKernel(Kernel):
     def replayed(self) -> int:
         """Return how many commits were replayed since the store was opened."""
         return self._recovery.replayed
+
+    def outward(self, revision: int) -> int:
+        """Return what callers are told of a revision that a transaction works with."""
+        return shown(revision - INSIDE) if revision >= INSIDE else revision
+
+    def found(self, place: bytes, stored: Record, start: int) -> Found:
+        """Return what a transaction has read, marked where the spill may have answered."""
+        found = super().found(place, stored, start)
+        if start < INSIDE and not self.degraded:
+            return found
+        spilled = stored.revision >= INSIDE
+        if spilled:
+            found.record = stored._replace(revision=stored.revision - INSIDE)
+        return marked(found, spilled=spilled)
 
     def new_commit_id(self) -> bytes:
         """Return an id that says whose commit it is."""

@@ -93,10 +93,17 @@ class Knowledge:
         row = mirrored(view, place) if spill.mirror.knows(place) else None
         return None if row is None else Known(row or None, False)
 
-    def _newest(self, view: View, place: bytes, start: int) -> int:
+    def wrote(self, view: View, place: bytes, revision: int) -> bool:
+        """Say whether this outage has a version of `place` at or before a revision of the spill."""
+        outage = self._spill.outage
+        return outage is not None and self._newest(view, place, outage.start, revision + 1) > 0
+
+    def _newest(self, view: View, place: bytes, start: int, stop: int = _LAST) -> int:
         key = layout.version_key
+        if stop <= start + 1:
+            return 0
         rows = view.scan(
-            key(place, start + 1), key(place, _LAST), reverse=True, limit=1, keys_only=True
+            key(place, start + 1), key(place, stop), reverse=True, limit=1, keys_only=True
         )
         return layout.version_parts(rows[0][0])[1] if rows else 0
 

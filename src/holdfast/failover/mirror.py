@@ -25,7 +25,7 @@ _PAGE = 500
 _HEAD_NAME = layout.head_key(0)[3:]
 _ABSENT = 0  # as a revision: known not to be there
 
-Portable = Callable[[bytes, bytes], bytes]
+Portable = Callable[[bytes, bytes], bytes | None]
 
 
 class Mirror:
@@ -39,7 +39,8 @@ class Mirror:
     Attributes:
         heads: The primary's heads, by partition, as last seen.
         lost: Code of the error that kept the mirror from being written last, or None.
-        portable: Rewrites a record so that it needs nothing of the primary's store to be read.
+        portable: Rewrites a record so that it needs nothing of the primary's store to be read;
+            None if that cannot be done yet.
     """
 
     def __init__(self, engine: Engine, limit: int, queue: int) -> None:
@@ -156,7 +157,7 @@ class Mirror:
             adding, self._adding = self._adding, {}
             batch = Batch(puts=[(rows.HEAD, rows.pack(self.heads))])
             for place, raw in adding.items():
-                batch.puts.append((rows.MIRROR + place, self._carried(place, raw)))
+                self._carry(batch, place, raw)
             batch.deletes += self._evict(set(adding))
             self._write(batch, durability)
 
@@ -176,7 +177,7 @@ class Mirror:
             self._index.move_to_end(place)
         batch = Batch(puts=[(rows.HEAD, rows.pack(self.heads))])
         for place, raw in changed.items():
-            batch.puts.append((rows.MIRROR + place, self._carried(place, raw)))
+            self._carry(batch, place, raw)
         batch.deletes += self._evict(set(changed))
         self._write(batch)
 
@@ -195,8 +196,14 @@ class Mirror:
             gone.append(rows.MIRROR + place)
         return gone
 
-    def _carried(self, place: bytes, raw: bytes) -> bytes:
-        return self.portable(place, raw) if raw else raw
+    def _carry(self, batch: Batch, place: bytes, raw: bytes) -> None:
+        """Put a record into `batch`; one that is not portable yet waits, unknown until then."""
+        row = self.portable(place, raw) if raw else raw
+        if row is None:
+            self._adding[place] = raw
+            batch.deletes.append(rows.MIRROR + place)
+        else:
+            batch.puts.append((rows.MIRROR + place, row))
 
     def _write(self, batch: Batch, durability: Durability = Durability.OS) -> None:
         """Write rows; where that fails, what they are about becomes unknown.
@@ -211,6 +218,7 @@ class Mirror:
             for key in [key for key, _ in batch.puts] + batch.deletes:
                 if key[:2] == rows.MIRROR:
                     self._index.pop(key[2:], None)
+                    self._adding.pop(key[2:], None)
 
 
 def mirrored(view: View, place: bytes) -> bytes | None:

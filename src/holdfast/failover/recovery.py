@@ -50,16 +50,26 @@ def connect(kernel: FailoverKernel, opener: Callable[[bool], Engine], *, create:
         primary.committer.fence = spill.advance(engine)
         spill.mirror.portable = partial(_portable, primary)
     except BaseException:
-        _abandon(primary)
+        abandon(primary)
         raise
     return primary
 
 
-def _portable(primary: Kernel, place: bytes, raw: bytes) -> bytes:
-    """Return a record that is read without the primary's dictionaries."""
+def _portable(primary: Kernel, place: bytes, raw: bytes) -> bytes | None:
+    """Return a record that is read without the primary's dictionaries.
+
+    None where the dictionary is not at hand: this runs under the mirror's lock, and an outage that
+    is noticed in it would wait for the kernel's, whose holder may wait for the mirror's.
+    """
     if raw[2] & 0xF0 != record.ZSTD_DICTIONARY:
         return raw
-    found = record.parse(place, raw)
+    try:
+        found = record.parse(place, raw)
+        if not primary.payloads.has_dictionary(found.payload):
+            return None
+        plain = primary.payloads.restore(place, found)
+    except StateError:  # damaged: whoever reads it hears of it
+        return None
     return record.build(
         place,
         found.kind,
@@ -72,7 +82,7 @@ def _portable(primary: Kernel, place: bytes, raw: bytes) -> bytes:
         found.created_ns,
         found.updated_ns,
         found.size,
-        primary.payloads.restore(place, found),
+        plain,
         found.expires_ns,
         found.correlation,
         found.actor,
@@ -105,12 +115,9 @@ class Recovery:
             self._thread.join()
 
     def tripped(self, primary: Kernel) -> None:
-        """Get rid of a primary's handle, which may hang, and begin to probe."""
-        closer = threading.Thread(
-            target=_abandon, args=(primary,), name="holdfast-abandon", daemon=True
-        )
-        closer.start()
+        """Get rid of a primary's handle, and begin to probe."""
         self._event.set()
+        abandon(primary)
 
     def carry_over(self, primary: Kernel) -> bool:
         """Replay the outage into a primary that is open again, and switch to it.
@@ -135,12 +142,14 @@ class Recovery:
                     pass
                 self.replayed += replay.carried
                 kernel.switch(primary)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the store stays on its spill
-            code = error.code if isinstance(error, StateError) else "internal"
+        except BaseException as error:
+            if kernel.primary is not primary:  # whatever it is, the store stays on its spill
+                kernel.probe_failed(_code(error), reached=True)
+                abandon(primary)
+            if not isinstance(error, Exception):
+                raise  # somebody interrupts the thread that probes; others will probe again
             if not isinstance(error, StateError):
                 _log.exception("the replay failed")
-            kernel.probe_failed(code)
-            _abandon(primary)
             return False
         finally:
             gate.pace(None)
@@ -159,13 +168,20 @@ class Recovery:
             self._event.clear()
             if self._stopping:
                 return
-            primary = kernel.primary
-            if primary is not None:
-                with suppress(StateError):  # the watched engine has told the breaker
-                    kernel.look(primary)
-            elif not due_in(kernel.breaker, kernel.clock.now_ns()):
-                with suppress(ClosedError):
-                    self.probe()
+            try:
+                self._attend()
+            except Exception:  # noqa: BLE001 - without this thread nobody would ever come back
+                _log.exception("looking after the primary failed")
+
+    def _attend(self) -> None:
+        kernel = self._kernel
+        primary = kernel.primary
+        if primary is not None:
+            with suppress(StateError):  # the watched engine has told the breaker
+                kernel.look(primary)
+        elif not due_in(kernel.breaker, kernel.clock.now_ns()):
+            with suppress(ClosedError):
+                self.probe()
 
     def probe(self) -> bool:
         """Try the primary, and switch to it if it is there; return whether it is in use."""
@@ -175,16 +191,28 @@ class Recovery:
                 return True
             if kernel.closed:
                 raise ClosedError("the store is closed")
+            kernel.probing()
             try:
                 primary = kernel.connect()
-            except Exception as error:  # noqa: BLE001 - it is away still, whatever it says
-                kernel.probe_failed(error.code if isinstance(error, StateError) else "internal")
+            except BaseException as error:  # it is away still, whatever it says
+                kernel.probe_failed(_code(error), reached=False)
+                if not isinstance(error, Exception):
+                    raise
                 return False
             return self.carry_over(primary)
 
 
-def _abandon(primary: Kernel) -> None:
-    """Close a handle of the primary that nobody needs, whatever it says."""
+def _code(error: BaseException) -> str:
+    return error.code if isinstance(error, StateError) else "internal"
+
+
+def abandon(primary: Kernel) -> None:
+    """Close a handle of the primary that nobody needs, in a thread: it may hang for a while."""
+    closer = threading.Thread(target=_close, args=(primary,), name="holdfast-abandon", daemon=True)
+    closer.start()
+
+
+def _close(primary: Kernel) -> None:
     try:
         primary.close()
     except Exception as error:  # noqa: BLE001 - it was given up already

@@ -13,7 +13,7 @@ from holdfast.failover.conflict import Conflict
 POLICIES = ("keep_ours", "keep_theirs")
 
 #: Seconds that a call of a server waits, unless the primary's URL says otherwise.
-REMOTE_TIMEOUT = 1.5
+REMOTE_TIMEOUT = 1.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class FailoverSettings:
     spill: Path | str
     on_conflict: str | Callable[[Conflict], Any] = "keep_ours"
     threshold: int = 1
-    heartbeat: float = 0.5
-    probe_every: float = 0.5
-    probe_most: float = 1.0
+    heartbeat: float = 0.3
+    probe_every: float = 0.25
+    probe_most: float = 0.5
     mirror_keys: int = 100_000
     mirror_queue: int = 10_000
 

@@ -233,8 +233,11 @@ def portable(payloads: Payloads, place: bytes, prepared: Prepared) -> Prepared:
 
 
 def _finish(spilled: Spilled, done: Callable[[], object]) -> None:
-    spilled.settle()
-    done()
+    try:
+        spilled.settle()
+    except Exception as error:  # noqa: BLE001 - handed to the caller, who raises it
+        spilled.asked.error = error
+    done()  # whatever happened: the switch back waits for it
 
 
 def _conditional(op: Op) -> bool:

@@ -52,9 +52,20 @@ PER_GROUP = 1024  # revisions that an engine's sequence number stands for; a gro
 
 
 class Outcome:
+<<<<<<< HEAD
     """What became of one intent: a revision, results and what it did, or an error."""
 
     __slots__ = ("error", "happened", "repeated", "results", "revision", "steps")
+=======
+    """What became of one intent: a revision and results, or an error.
+
+    Attributes:
+        rests: The error may be due to what the same group changes: where that is not known to
+            have happened, neither is the refusal known to be right.
+    """
+
+    __slots__ = ("error", "repeated", "rests", "results", "revision")
+>>>>>>> main
 
     def __init__(
         self,
@@ -64,14 +75,22 @@ class Outcome:
         *,
         steps: Sequence[Step] = (),
         repeated: bool = False,
+<<<<<<< HEAD
         happened: bool = False,
+=======
+        rests: bool = False,
+>>>>>>> main
     ) -> None:
         self.revision = revision
         self.results = results
         self.steps = steps
         self.error = error
         self.repeated = repeated
+<<<<<<< HEAD
         self.happened = happened
+=======
+        self.rests = rests
+>>>>>>> main
 
 
 class Tail:
@@ -180,7 +199,7 @@ class GroupBuilder:
             try:
                 outcomes.append(self._commit(intent))
             except StateError as error:
-                outcomes.append(Outcome(0, [], error))
+                outcomes.append(Outcome(0, [], error, rests=self._meets(intent)))
         return self._batch(), outcomes
 
     def _begin(self) -> int:
@@ -194,6 +213,17 @@ class GroupBuilder:
         if self._sequence is not None:
             floor += self._sequence * PER_GROUP
         return max(floor, self._revision)
+
+    def _meets(self, intent: Intent) -> bool:
+        """Say whether an intent touches or has read anything that the group changes before it."""
+        if not self._first:
+            return False
+        seen = [op.place for op in intent.ops] + list(intent.reads or ())
+        return (
+            bool(intent.ranges)
+            or not self._live.keys().isdisjoint(seen)
+            or any(layout.commit_key(p, intent.commit_id) in self._index for p in self._among)
+        )
 
     def _commit(self, intent: Intent) -> Outcome:
         if intent.given:

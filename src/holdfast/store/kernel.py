@@ -45,9 +45,11 @@ from holdfast.store.journal import (
 from holdfast.store.lane import Lane
 from holdfast.store.lanes import Lanes
 from holdfast.store.partitions import MAX_PARTITIONS, Partitions
+from holdfast.store.past import Found
 from holdfast.store.payload import Payloads
 from holdfast.store.pins import Pins
 from holdfast.store.reader import Reader
+from holdfast.store.record import Record
 from holdfast.store.turns import Turns
 
 STORE_FORMAT = 1
@@ -312,6 +314,16 @@ class Kernel:
         assert row is not None
         self.info = msgspec.msgpack.decode(row, type=StoreInfo)
         self.payloads.use_dictionary(self.info.dictionary)
+
+    # --- what transactions show ------------------------------------------------------------
+
+    def outward(self, revision: int) -> int:
+        """Return what callers are told of a revision that a transaction works with."""
+        return revision
+
+    def found(self, place: bytes, stored: Record, start: int) -> Found:
+        """Return what a transaction that began at the revision `start` has read at `place`."""
+        return Found(place, stored, self.payloads.restore(place, stored))
 
     # --- writing --------------------------------------------------------------------------
 

@@ -57,6 +57,10 @@ class Payloads:
         self.dictionary = self._dictionary(dictionary_id, "dictionary")
         self._dictionary_id = dictionary_id
 
+    def has_dictionary(self, payload: bytes) -> bool:
+        """Say whether a payload's dictionary was read before, so that the store is not asked."""
+        return int.from_bytes(payload[:4]) in self._dictionaries
+
     def prepare(self, value: Any) -> Prepared:
         """Encode and compress `value`.
 

@@ -88,14 +88,15 @@ class TransactionCore:
                 if not revision and horizon > start:  # a delete since may have been trimmed
                     raise conflict(place, start, horizon, "too_old")
             if revision > start:
-                error = conflict(place, start, revision, "snapshot")
+                outward = kernel.outward
+                error = conflict(place, outward(start), outward(revision), "snapshot")
                 error.reason = "snapshot"  # also where the store was empty at the start
                 raise error
         if found is None or (found.expires_ns and found.expires_ns <= present.time_ns):
             self.reads.setdefault(place, 0)
             return None
         self.reads.setdefault(place, found.revision)
-        return Found(place, found, kernel.payloads.restore(place, found))
+        return kernel.found(place, found, start)
 
     def _deleted_at(self, view: View, place: bytes, start: int) -> int:
         """Return the revision after `start` that removed `place`, or 0."""

@@ -103,20 +103,24 @@ def translate(error: BaseException, what: str, target: Target, link: Link | None
 def refused(error: psycopg.Error, target: Target) -> StateError:
     """Return why a first connection failed.
 
-    libpq gives no SQLSTATE for these. ``FATAL:`` stands in front of what the server itself said.
+    libpq gives no SQLSTATE for these. ``FATAL:`` stands in front of what the server itself said,
+    or a pooler before it. What no setting is to blame for passes with time: the server is away.
     """
     text = target.scrub(str(error))
     said = f"cannot connect to {target.place}: {text}"
-    if "FATAL:" not in text and "no password supplied" not in text:
+    _, fatal, reason = text.partition("FATAL:")
+    if "no password supplied" in text:
+        reason = text
+    elif not fatal:
         return EngineError(said, hint="check that the server runs, and the host and port")
-    if any(part in text for part in ("starting up", "shutting down", "recovery mode")):
-        return EngineError(said, hint="wait until the server has started, then retry")
-    if "too many" in text or "connection slots" in text:
+    if "too many" in reason or "connection slots" in reason or "no more connections" in reason:
         return BusyError(said, hint="lower pool_size, or allow the server more connections")
-    if "database" in text and "does not exist" in text:
+    if "database" in reason and "does not exist" in reason:
         hint = "make it with CREATE DATABASE, or correct the name in the URL"
-    elif "password" in text or "authentication" in text or "role" in text:
+    elif any(part in reason for part in ("password", "authentication", "role", "no such user")):
         hint = "check user and password (URL, PGPASSWORD or ~/.pgpass)"
-    else:
+    elif any(part in reason for part in ("pg_hba.conf", "permission denied", "SSL", "parameter")):
         hint = "the server says what it wants"
+    else:
+        return EngineError(said, hint="wait until the server takes connections, then retry")
     return ConfigurationError(said, hint=hint)

@@ -30,8 +30,9 @@ except ImportError as error:
 
 __all__ = ["Link", "Pool", "Target", "Trouble", "pq", "psycopg", "psycopg_pool", "sql"]
 
-# The pool reports failed attempts here; without a handler they would go to standard error.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+# Failed attempts of the pool and pipelines that broke are reported here; without a handler that
+# would go to standard error.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 #: What libpq does about a peer that vanished; the DSN may say otherwise. Those that a libpq does
 #: not know, or that do not apply to a Unix socket, it ignores.
@@ -89,9 +90,10 @@ class Link(psycopg.Connection[tuple[Any, ...]]):
     def cut(self) -> None:
         """End the conversation; whoever waits for an answer gets an error. From any thread."""
         self.silent = True
-        if self._spare is not None:
+        spare = self._spare  # its own thread may close the link at this moment
+        if spare is not None:
             with contextlib.suppress(OSError):
-                self._spare.shutdown(socket.SHUT_RDWR)
+                spare.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close both descriptors."""
