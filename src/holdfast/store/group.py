@@ -52,20 +52,15 @@ PER_GROUP = 1024  # revisions that an engine's sequence number stands for; a gro
 
 
 class Outcome:
-<<<<<<< HEAD
-    """What became of one intent: a revision, results and what it did, or an error."""
-
-    __slots__ = ("error", "happened", "repeated", "results", "revision", "steps")
-=======
-    """What became of one intent: a revision and results, or an error.
+    """What became of one intent: a revision, results and what it did, or an error.
 
     Attributes:
+        happened: There was a commit, in this group and by this intent.
         rests: The error may be due to what the same group changes: where that is not known to
             have happened, neither is the refusal known to be right.
     """
 
-    __slots__ = ("error", "repeated", "rests", "results", "revision")
->>>>>>> main
+    __slots__ = ("error", "happened", "repeated", "rests", "results", "revision", "steps")
 
     def __init__(
         self,
@@ -75,22 +70,16 @@ class Outcome:
         *,
         steps: Sequence[Step] = (),
         repeated: bool = False,
-<<<<<<< HEAD
         happened: bool = False,
-=======
         rests: bool = False,
->>>>>>> main
     ) -> None:
         self.revision = revision
         self.results = results
         self.steps = steps
         self.error = error
         self.repeated = repeated
-<<<<<<< HEAD
         self.happened = happened
-=======
         self.rests = rests
->>>>>>> main
 
 
 class Tail:
