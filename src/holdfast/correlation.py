@@ -159,6 +159,9 @@ _current: ContextVar[CorrelationContext | None] = ContextVar("holdfast_correlati
 
 #: The context that code runs in; None outside of any. (The bare getter: writes call it.)
 current: Final = _current.get
+#: Set it for code that runs on somebody's behalf, and take that back. (Bare: hooks call them.)
+enter: Final = _current.set
+leave: Final = _current.reset
 
 
 @contextmanager

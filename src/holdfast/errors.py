@@ -18,7 +18,11 @@
     │   ├── HorizonError           the past asked for has been trimmed
     │   ├── DivergedError          a position belongs to another history
     │   ├── ProtectionRequiredError
-    │   └── SchemaRequiredError
+    │   ├── SchemaRequiredError
+    │   ├── VetoError              .hook, .reason: a before-hook refused the write
+    │   ├── HookFailedError        a before-hook failed, and nothing passes without it
+    │   ├── HookQueueFullError     more after-hooks wait than may
+    │   └── HookRecursionError     hooks write, and what they write runs hooks, without end
     └── EngineError                storage failed
         ├── OutcomeUnknownError    .commit_id: the commit may or may not have happened
         ├── PoisonedError          reopen the store first
@@ -229,6 +233,59 @@ class SchemaRequiredError(RejectedError):
 
     code = "schema_required"
     default_hint = "bind a schema to the key, or use another state class"
+
+
+class VetoError(RejectedError):
+    """A before-hook refused the write; nothing was written.
+
+    Attributes:
+        hook: Name of the hook; reason: what it said.
+        scope, key: What was to be written (texts).
+    """
+
+    code = "vetoed"
+    hook: str | None = None
+    reason: str | None = None
+    scope: str | None = None
+    key: str | None = None
+
+
+class HookFailedError(RejectedError):
+    """A before-hook raised, took too long, or is switched off by its breaker; nothing was written.
+
+    Attributes:
+        hook: Name of the hook.
+        reason: ``"raised"``, ``"timeout"``, ``"breaker"`` or ``"misused"``.
+        scope, key: What was to be written (texts).
+    """
+
+    code = "hook_failed"
+    default_hint = 'mend the hook; on_error="allow" lets writes pass where it fails'
+    hook: str | None = None
+    reason: str | None = None
+    scope: str | None = None
+    key: str | None = None
+
+
+class HookQueueFullError(RejectedError):
+    """The queue of after-hooks has no room for this commit; nothing was written.
+
+    Attributes:
+        limit: Events that may wait; actual: those that would.
+    """
+
+    code = "hook_queue_full"
+    retryable = True
+    default_hint = "retry when hooks have caught up, or raise queue_size"
+    limit: int | None = None
+    actual: int | None = None
+
+
+class HookRecursionError(RejectedError):
+    """A hook wrote what runs hooks, which wrote what runs hooks, and so on; nothing was written."""
+
+    code = "hook_recursion"
+    default_hint = "narrow the hook's scope and key, so that it does not hear of its own writes"
 
 
 # --- storage failed ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack
@@ -16,6 +16,11 @@ from typing import Any, TypeVar, Unpack
 from holdfast.engines.registry import new_engine
 from holdfast.errors import ClosedError, ConflictError, DegradedError, StateError
 from holdfast.events import Events
+from holdfast.hooks.comparing import Compare
+from holdfast.hooks.hook import Hook
+from holdfast.hooks.registry import Hooks
+from holdfast.hooks.replay import Replay
+from holdfast.hooks.report import ReplayReport
 from holdfast.reading import Scope, StateReader
 from holdfast.store.batches import Batches
 from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
@@ -28,7 +33,8 @@ from holdfast.store.repair import RepairReport, repair_open_store
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.retrying import attempts, backoff
 from holdfast.store.scopes import WholeScopes
-from holdfast.store.value import SetOperation, StateClass
+from holdfast.store.status import Health
+from holdfast.store.value import MISSING, SetOperation, StateClass
 from holdfast.store.writer import Steps, Writer
 from holdfast.transaction import StateTransaction
 from holdfast.views import ScopeView
@@ -46,6 +52,7 @@ class StateManager(StateReader):
 
     Attributes:
         events: Emits and reads what happened.
+        hooks: Functions that see, change, refuse or follow what is committed.
     """
 
     def __init__(
@@ -56,6 +63,7 @@ class StateManager(StateReader):
         self._batches = Batches(self._writer)
         self.events: Events = Events(kernel, self._address, self._listing, self._writer)
         self._scopes = WholeScopes(kernel, self._address, self._writer, self._listing)
+        self.hooks = Hooks(kernel, self._address, self)
 
     # --- one key --------------------------------------------------------------------------
 
@@ -315,7 +323,75 @@ class StateManager(StateReader):
         """
         return self._run(self._scopes.rewind(self._address.scope(scope), key, to, options))
 
+    def replay(
+        self,
+        hooks: Iterable[Hook | Callable[[Any], Any] | str] | Hook | Callable[[Any], Any] | str,
+        *,
+        since: int | datetime = 0,
+        until: int | datetime | None = None,
+        scope: Scope | None = None,
+        key: str = "*",
+        correlation: str | None = None,
+        modify: Any = MISSING,
+        overrides: Mapping[str, Callable[[Any], Any]] | None = None,
+        compare: Compare | None = None,
+        dry_run: bool = True,
+        idempotent: bool = True,
+    ) -> ReplayReport:
+        """Run hooks again over past changes, and compare what they come to.
+
+        Args:
+            hooks: Names of registered or installed hooks, hooks, or functions that take a
+                `HookEvent`.
+            since: Changes after this revision or time.
+            until: Nothing after this one.
+            scope: Only keys of this scope.
+            key: Only keys of this pattern.
+            correlation: Only changes of this piece of work.
+            modify: A value in place of the one that was written, or a function from the event to
+                it.
+            overrides: Functions in place of those of hooks, by name.
+            compare: What counts as a difference.
+            dry_run: Catch what the hooks write instead of writing it.
+            idempotent: Write each thing once, however often it is replayed.
+
+        Raises:
+            InvalidArgumentError, ConfigurationError: There is no such hook.
+            HorizonError: The journal no longer reaches back to `since`.
+        """
+        replay = Replay(self._kernel, self._address, self._listing, self.hooks, self)
+        return replay.run(
+            hooks,
+            since=since,
+            until=until,
+            scope=scope,
+            key=key,
+            correlation=correlation,
+            modify=modify,
+            overrides=overrides,
+            compare=compare,
+            dry_run=dry_run,
+            idempotent=idempotent,
+        )
+
     # --- the store itself -----------------------------------------------------------------
+
+    def info(self) -> dict[str, Any]:
+        """Return facts about the store, all of them JSON types; sizes in bytes."""
+        return super().info() | {"hooks": self.hooks.figures()}
+
+    def health(self) -> Health:
+        """Return the health of each component: ``"ok"``, ``"degraded"`` or ``"failed"``."""
+        health, hooks = super().health(), self.hooks.health()
+        return health if hooks is None else health.having("hooks", hooks)
+
+    def close(self) -> None:
+        """Run what waits for hooks, finish what is queued and close the store.
+
+        Closing twice is no error.
+        """
+        self.hooks.close()
+        super().close()
 
     def sweep(self) -> int:
         """Remove expired keys now instead of in the background; return how many."""

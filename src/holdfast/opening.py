@@ -32,6 +32,7 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
     clock: Clock | None = None,
     config: str | os.PathLike[str] | None = None,
     failover: FailoverSettings | None = None,
+    hooks: Sequence[str | Callable[[Any], Any]] = (),
     **options: Any,
 ) -> StateManager:
     """Open a store, making it if the path does not exist.
@@ -48,6 +49,7 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
         config: A TOML file with further options.
         failover: Go on with a local spill while the store is away. The URL form is
             ``failover:?primary=…&spill=…``, both percent-encoded.
+        hooks: Load these hooks; see `Hooks.load`.
         **options: Fields of `StoreSettings`, and options of the engine.
 
     Raises:
@@ -83,7 +85,14 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
         kernel = open_kernel(target, settings, clock)
     else:
         kernel = open_with_failover(target, settings, failover, clock)
-    return StateManager(kernel, tenant=tenant, policies=policies)
+    state = StateManager(kernel, tenant=tenant, policies=policies)
+    try:
+        for hook in hooks:
+            state.hooks.load(hook)
+    except BaseException:
+        state.close()
+        raise
+    return state
 
 
 def open_kernel(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,13 +30,14 @@ async def open_async(
     clock: Clock | None = None,
     config: str | os.PathLike[str] | None = None,
     failover: FailoverSettings | None = None,
+    hooks: Sequence[str | Callable[[Any], Any]] = (),
     workers: int = 8,
     **options: Any,
 ) -> AsyncStateManager:
     """Open a store for asynchronous use.
 
     Args:
-        target, tenant, policies, read_only, clock, config, failover: See `holdfast.open`.
+        target, tenant, policies, read_only, clock, config, failover, hooks: See `holdfast.open`.
         **options: See there, too.
         workers: Threads for long work and for remote engines.
     """
@@ -49,6 +50,7 @@ async def open_async(
         clock=clock,
         config=config,
         failover=failover,
+        hooks=hooks,
         **options,
     )
     manager = await asyncio.get_running_loop().run_in_executor(None, opening)

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import os
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,6 +21,10 @@ from holdfast.aio.events import AsyncEvents
 from holdfast.aio.reading import AsyncStateReader, Scope
 from holdfast.aio.waking import Waiting, Waker
 from holdfast.errors import ConflictError, StateError
+from holdfast.hooks.comparing import Compare
+from holdfast.hooks.hook import Hook
+from holdfast.hooks.registry import Hooks
+from holdfast.hooks.report import ReplayReport
 from holdfast.manager import StateManager
 from holdfast.store.compact import CompactReport
 from holdfast.store.intent import Intent
@@ -28,7 +32,7 @@ from holdfast.store.options import WriteOptions
 from holdfast.store.repair import RepairReport
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.retrying import attempts, backoff
-from holdfast.store.value import SetOperation, StateClass
+from holdfast.store.value import MISSING, SetOperation, StateClass
 from holdfast.store.writer import Steps
 from holdfast.transaction import StateTransaction
 
@@ -46,11 +50,13 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
     Attributes:
         sync: The synchronous manager of the same store.
         events: Emits and reads what happened.
+        hooks: Those of the store, whatever face is used.
     """
 
     def __init__(self, manager: StateManager, *, workers: int = 8) -> None:
         super().__init__(manager, workers=workers)
         self.events: AsyncEvents = AsyncEvents(manager.events, self._iterate, self._commit)
+        self.hooks: Hooks = manager.hooks
         self._wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker] = (
             weakref.WeakKeyDictionary()
         )
@@ -273,6 +279,39 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
     ) -> int:
         """See `StateManager.rewind`."""
         return await self._off(partial(self.sync.rewind, scope, key, to=to, **options))
+
+    async def replay(
+        self,
+        hooks: Iterable[Hook | Callable[[Any], Any] | str] | Hook | Callable[[Any], Any] | str,
+        *,
+        since: int | datetime = 0,
+        until: int | datetime | None = None,
+        scope: Scope | None = None,
+        key: str = "*",
+        correlation: str | None = None,
+        modify: Any = MISSING,
+        overrides: Mapping[str, Callable[[Any], Any]] | None = None,
+        compare: Compare | None = None,
+        dry_run: bool = True,
+        idempotent: bool = True,
+    ) -> ReplayReport:
+        """See `StateManager.replay`; hooks run in other threads and loops than the caller's."""
+        return await self._off(
+            partial(
+                self.sync.replay,
+                hooks,
+                since=since,
+                until=until,
+                scope=scope,
+                key=key,
+                correlation=correlation,
+                modify=modify,
+                overrides=overrides,
+                compare=compare,
+                dry_run=dry_run,
+                idempotent=idempotent,
+            )
+        )
 
     # --- the store itself -----------------------------------------------------------------
 

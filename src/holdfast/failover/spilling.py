@@ -141,7 +141,7 @@ class Spilling:
         made = Intent([self._carried(op) for op in taken], asked.durability, asked.priority)
         made.commit_id, made.given, made.loose = asked.commit_id, asked.given, asked.loose
         made.actor, made.correlation, made.cause = asked.actor, asked.correlation, asked.cause
-        made.context, made.events = asked.context, asked.events
+        made.context, made.events, made.noted = asked.context, asked.events, asked.noted
         if guards:
             made.reads = guards
         self._note(asked, taken, since, based if asked.provisional else None)

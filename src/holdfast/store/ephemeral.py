@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from collections.abc import Callable
 
 from holdfast.store.intent import Prepared
 
@@ -28,9 +29,14 @@ class EphemeralEntry:
 
 
 class Ephemeral:
-    """The ephemeral values of one store in one process."""
+    """The ephemeral values of one store in one process.
+
+    Attributes:
+        guard: Called before a value is written; it raises where nothing may be. None for no guard.
+    """
 
     def __init__(self) -> None:
+        self.guard: Callable[[], None] | None = None
         self.lock = threading.RLock()
         self.entries: dict[bytes, EphemeralEntry] = {}
 
@@ -45,6 +51,8 @@ class Ephemeral:
         self, place: bytes, prepared: Prepared, now_ns: int, expires_ns: int | None
     ) -> EphemeralEntry:
         """Store a value; an `expires_ns` of None keeps the expiry that is there."""
+        if self.guard is not None:
+            self.guard()
         with self.lock:
             old = self.get(place, now_ns)
             if expires_ns is None:
@@ -61,6 +69,8 @@ class Ephemeral:
 
     def pop(self, place: bytes, now_ns: int) -> bool:
         """Remove a value; return whether it was there."""
+        if self.guard is not None:
+            self.guard()
         with self.lock:
             present = self.get(place, now_ns) is not None
             self.entries.pop(place, None)

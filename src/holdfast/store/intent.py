@@ -88,6 +88,7 @@ class Op:
         place: What it is about.
         prepared: The payload of a SET.
         transform: The function of a TRANSFORM; pure, it may run several times.
+        told: From the new value to what the caller of a TRANSFORM is told.
         limit: The largest old value that a TRANSFORM decodes inside the lane.
         state_class: For SET, and for a TRANSFORM that creates; None keeps what is there.
         expires_ns: New expiry; 0 for never; None keeps what is there.
@@ -99,6 +100,7 @@ class Op:
     # Most operations are plain sets: what they leave at its default is not stored on each.
     prepared: Prepared | None = None
     transform: Transform | None = None
+    told: Callable[[Any], Any] | None = None
     limit: int = 0
     state_class: int | None = None
     expires_ns: int | None = 0
@@ -149,6 +151,7 @@ class Intent:
         provisional: Where the store runs on a spill, decide by what that knows.
         repeated: A commit under the given id had happened before; nothing was done again.
         error: Why it failed, or None.
+        noted: What the stage before the lane keeps with it; observers of the feed find it here.
     """
 
     reads: dict[bytes, int] | None = None
@@ -167,6 +170,7 @@ class Intent:
     correlation: str | None = None
     cause: str | None = None
     error: BaseException | None = None
+    noted: Any = None
     wake: Callable[[], object] | None = None
     weight: int = 0
     revision: int = 0

@@ -18,6 +18,7 @@ from holdfast.store.kernel import Kernel
 
 _DISK_LOW = 64 * 1024 * 1024
 _QUEUE_LONG = 10_000
+_ORDER = ("ok", "degraded", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Health:
 
     status: str
     components: dict[str, ComponentHealth]
+
+    def having(self, name: str, component: ComponentHealth) -> Health:
+        """Return the health with one more component."""
+        worst = max(self.status, component.status, key=_ORDER.index)
+        return Health(worst, {**self.components, name: component})
 
 
 def info(kernel: Kernel) -> dict[str, Any]:
@@ -96,8 +102,7 @@ def health(kernel: Kernel) -> Health:
         "sweeper": _sweeper(kernel),
         "ephemeral": ComponentHealth("ok", {"entries": len(kernel.ephemeral.entries)}),
     }
-    order = ("ok", "degraded", "failed")
-    worst = max((c.status for c in components.values()), key=order.index)
+    worst = max((c.status for c in components.values()), key=_ORDER.index)
     return Health(worst, components)
 
 

@@ -238,7 +238,7 @@ class Writer:
             return payloads.prepare(new), told(new)
 
         op = self._transform_op(scope, owner, place)
-        op.transform, op.limit = transform, LANE_LIMIT
+        op.transform, op.told, op.limit = transform, told, LANE_LIMIT
         intent = self.intent([op], scope, None, options)
         try:
             yield intent

@@ -1,0 +1,179 @@
+"""Catching what a hook writes while it is replayed: to report it only, or to do it just once.
+
+A hook writes through whatever manager it holds, so what is caught are commits, on their way to
+the lane, by a context variable: it follows the hook through coroutines, and through the threads
+that this package starts for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from holdfast.errors import RejectedError
+from holdfast.hooks.before import OPERATIONS
+from holdfast.hooks.event import REDACTED
+from holdfast.keys import unpack_text
+from holdfast.store import intent as wanted
+from holdfast.store.codec import decode
+from holdfast.store.layout import split_place
+from holdfast.store.scope import StateScope, unpack_scope
+from holdfast.store.value import MISSING, StateClass
+
+if TYPE_CHECKING:
+    from holdfast.store.intent import Emitted, Intent, Op
+    from holdfast.store.kernel import Kernel
+
+_SENSITIVE: Final = int(StateClass.SENSITIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedWrite:
+    """A change that a replayed hook made, or would make.
+
+    Attributes:
+        scope, key: Of what.
+        operation: ``"set"``, ``"delete"`` or ``"touch"``.
+        value: The value; None for a delete.
+        revision: The commit that did it; 0 where nothing was done.
+        repeated: An earlier replay had done it already.
+    """
+
+    scope: StateScope
+    key: str
+    operation: str
+    value: Any = None
+    revision: int = 0
+    repeated: bool = False
+
+    def __repr__(self) -> str:
+        return f"CapturedWrite({self.operation} {self.scope}/{self.key})"
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedEvent:
+    """An event that a replayed hook emitted, or would emit.
+
+    Attributes:
+        scope, name: Where and what.
+        data: Its data.
+    """
+
+    scope: StateScope
+    name: str
+    data: Any = None
+
+    def __repr__(self) -> str:
+        return f"CapturedEvent({self.name} in {self.scope})"
+
+
+class Capture:
+    """What one call of a hook commits.
+
+    Args:
+        kernel: The store.
+        dry: Only report it.
+        seed: Names the hook and the change; ids of commits are made of it. None: made as ever.
+        cause: What the commits say led to them, unless they say so themselves.
+
+    Attributes:
+        writes, events: What was caught.
+    """
+
+    def __init__(self, kernel: Kernel, *, dry: bool, seed: str | None, cause: str) -> None:
+        self.dry = dry
+        self.writes: list[CapturedWrite] = []
+        self.events: list[CapturedEvent] = []
+        self._kernel, self._seed, self._cause = kernel, seed, cause
+        self._commits = 0
+        self._after: dict[bytes, bytes | None] = {}  # what earlier writes of this call left
+
+    def take(self, intent: Intent) -> Intent:
+        """Catch a commit: put an outcome on it if dry, or an id that makes it happen once."""
+        if self.dry:
+            intent.results = [self._pretend(op) for op in intent.ops]
+            intent.revision = 0
+            self.events += [self._event(event) for event in intent.events]
+            return intent
+        if intent.cause is None:
+            intent.cause = self._cause
+        if self._seed is not None and not intent.given:
+            text = f"{self._seed}:{self._commits}".encode()
+            intent.commit_id, intent.given = hashlib.sha256(text).digest()[:16], True
+        return intent
+
+    def done(self, intent: Intent) -> None:
+        """Note what a commit did."""
+        if intent.error is not None:
+            return
+        self._commits += 1
+        self.events += [self._event(event) for event in intent.events]
+        for op in intent.ops:
+            if op.kind not in OPERATIONS:
+                continue
+            found = self._kernel.reader.at(op.place, max(0, intent.revision))
+            payload = None if found is None else found.payload
+            hidden = found is not None and found.record.state_class == _SENSITIVE
+            self._note(op, payload, intent.revision, intent.repeated, hidden=hidden)
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _pretend(self, op: Op) -> Any:
+        """Return the result that an operation would have."""
+        found = self._kernel.reader.current(op.place)
+        stands = None if found is None else found.payload
+        if op.place in self._after:
+            stands = self._after[op.place]
+        result: Any = True
+        if op.kind == wanted.DELETE or op.kind == wanted.TOUCH:
+            result, payload = stands is not None, None if op.kind == wanted.DELETE else stands
+            if not result:
+                return False
+        else:
+            prepared = op.prepared
+            if op.transform is not None:
+                prepared, result = op.transform(MISSING if stands is None else decode(stands))
+            assert prepared is not None
+            payload = self._kernel.payloads.unpack(
+                op.place, prepared.encoding, prepared.payload, prepared.size
+            )
+        self._after[op.place] = payload
+        stored = None if found is None else found.record.state_class
+        hidden = _SENSITIVE in (op.state_class, stored)
+        self._note(op, payload, 0, False, hidden=hidden)
+        return result
+
+    def _note(
+        self, op: Op, payload: bytes | None, revision: int, repeated: bool, *, hidden: bool
+    ) -> None:
+        _, scope, key = split_place(op.place)
+        value = None if payload is None else REDACTED if hidden else decode(payload)
+        name = OPERATIONS[op.kind].name.lower()
+        self.writes.append(CapturedWrite(scope, key, name, value, revision, repeated))
+
+    def _event(self, event: Emitted) -> CapturedEvent:
+        _, at = unpack_text(event.owner, 0)
+        scope, _ = unpack_scope(event.owner, at)
+        data = event.prepared
+        payload = self._kernel.payloads.unpack(event.owner, data.encoding, data.payload, data.size)
+        return CapturedEvent(scope, event.name, decode(payload))
+
+
+#: What catches the commits of this code; None for nothing.
+CAPTURE: Final[ContextVar[Capture | None]] = ContextVar("holdfast_capture", default=None)
+
+
+def guard_ephemeral() -> None:
+    """Refuse ephemeral writes in a dry run: they are done at once, and cannot be caught.
+
+    Raises:
+        RejectedError: In a dry run.
+    """
+    capture = CAPTURE.get()
+    if capture is not None and capture.dry:
+        raise RejectedError(
+            "a dry run cannot write ephemeral values",
+            hint="look at event.dry_run, or replay with dry_run=False",
+        )

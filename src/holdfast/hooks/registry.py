@@ -1,0 +1,522 @@
+"""`state.hooks`: registering hooks, looking at them, waiting for them."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import inspect
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, overload
+
+from holdfast.errors import InvalidArgumentError, RejectedError, StateError
+from holdfast.hooks.breaker import BreakerState
+from holdfast.hooks.calling import AfterCalls, BeforeCalls
+from holdfast.hooks.capture import guard_ephemeral
+from holdfast.hooks.dispatch import Dispatcher
+from holdfast.hooks.event import HookEvent
+from holdfast.hooks.hook import Hook, check_options, name_of, unused_name
+from holdfast.hooks.marking import load_hook, mark_of
+from holdfast.hooks.matching import Matcher
+from holdfast.hooks.running import Runner
+from holdfast.hooks.selection import Classes, Operations, check_phase, select
+from holdfast.hooks.settings import HookSettings
+from holdfast.hooks.stage import Stage
+from holdfast.store.scope import StateScope
+from holdfast.store.status import ComponentHealth
+
+if TYPE_CHECKING:
+    from holdfast.store.address import Addressing
+    from holdfast.store.kernel import Kernel
+
+HookFunction = Callable[[Any], Any]
+Register = Callable[[HookFunction], Hook]
+Registered = list[Hook]
+NotRun = list[HookEvent]
+
+
+class Hooks:
+    """The hooks of one open store. Both faces of the store share it.
+
+    Attributes:
+        settings: How they behave; see `configure`.
+    """
+
+    def __init__(self, kernel: Kernel, address: Addressing, state: Any) -> None:
+        self._kernel, self._address, self._state = kernel, address, state
+        self._mutex = threading.RLock()
+        self._hooks: Registered = []
+        self._end: Callable[[], None] | None = None
+        self.settings = HookSettings()
+        self.runner = Runner(kernel.clock)
+        self._stage: Stage | None = None
+
+    # --- registering ----------------------------------------------------------------------
+
+    @overload
+    def before(
+        self,
+        fn: HookFunction,
+        *,
+        scope: str | StateScope = "*",
+        key: str = "*",
+        operations: Operations = None,
+        classes: Classes = None,
+        priority: int = 0,
+        timeout: float | None = None,
+        name: str | None = None,
+        on_error: str = "refuse",
+        sees_sensitive: bool = False,
+    ) -> Hook: ...
+    @overload
+    def before(
+        self,
+        fn: None = None,
+        *,
+        scope: str | StateScope = "*",
+        key: str = "*",
+        operations: Operations = None,
+        classes: Classes = None,
+        priority: int = 0,
+        timeout: float | None = None,
+        name: str | None = None,
+        on_error: str = "refuse",
+        sees_sensitive: bool = False,
+    ) -> Register: ...
+    def before(
+        self,
+        fn: HookFunction | None = None,
+        *,
+        scope: str | StateScope = "*",
+        key: str = "*",
+        operations: Operations = None,
+        classes: Classes = None,
+        priority: int = 0,
+        timeout: float | None = None,
+        name: str | None = None,
+        on_error: str = "refuse",
+        sees_sensitive: bool = False,
+    ) -> Hook | Register:
+        """Have a function look at writes before they are committed; without one, decorate it.
+
+        It may let them pass (returning nothing), change the value (``event.replace(value)``), or
+        refuse them (``event.veto("why")``): then nothing is written, and the caller gets a
+        `VetoError`.
+
+        Args:
+            fn: Takes a `HookEvent`; a function or a coroutine function.
+            scope: Pattern of scopes: the text of a scope in which ``*`` stands for any id, or
+                ``*`` for every scope.
+            key: Pattern of keys, with ``*``, ``?`` and ``[...]``.
+            operations: Of ``set``, ``delete``, ``touch``; one or several, all by default.
+            classes: State classes, or their names; all by default.
+            priority: Higher ones run first.
+            timeout: Seconds that a call may take. A coroutine is cancelled then; a plain function
+                cannot be, and goes on in its thread, while the write is refused.
+            name: Its name; by default the function's.
+            on_error: What its failure (it raised, took too long, or its breaker is open) means
+                for the write: ``"refuse"`` or ``"allow"``.
+            sees_sensitive: Show it sensitive values, which are `REDACTED` otherwise.
+
+        Raises:
+            InvalidArgumentError, ConfigurationError: An argument or a pattern is none.
+        """
+        if fn is None:
+            return lambda made: self.before(
+                made,
+                scope=scope,
+                key=key,
+                operations=operations,
+                classes=classes,
+                priority=priority,
+                timeout=timeout,
+                name=name,
+                on_error=on_error,
+                sees_sensitive=sees_sensitive,
+            )
+        check_options(fn, priority, timeout, on_error, "inline")
+        selection = select("before", scope, key, operations, classes)
+        return self._register(
+            fn,
+            name,
+            phase="before",
+            mode="before",
+            selection=selection,
+            priority=priority,
+            timeout=timeout,
+            on_error=on_error,
+            batch=False,
+            sees_sensitive=sees_sensitive,
+        )
+
+    @overload
+    def after(
+        self,
+        fn: HookFunction,
+        *,
+        scope: str | StateScope = "*",
+        key: str = "*",
+        operations: Operations = None,
+        classes: Classes = None,
+        mode: str = "queued",
+        batch: bool = False,
+        priority: int = 0,
+        timeout: float | None = None,
+        name: str | None = None,
+        sees_sensitive: bool = False,
+    ) -> Hook: ...
+    @overload
+    def after(
+        self,
+        fn: None = None,
+        *,
+        scope: str | StateScope = "*",
+        key: str = "*",
+        operations: Operations = None,
+        classes: Classes = None,
+        mode: str = "queued",
+        batch: bool = False,
+        priority: int = 0,
+        timeout: float | None = None,
+        name: str | None = None,
+        sees_sensitive: bool = False,
+    ) -> Register: ...
+    def after(
+        self,
+        fn: HookFunction | None = None,
+        *,
+        scope: str | StateScope = "*",
+        key: str = "*",
+        operations: Operations = None,
+        classes: Classes = None,
+        mode: str = "queued",
+        batch: bool = False,
+        priority: int = 0,
+        timeout: float | None = None,
+        name: str | None = None,
+        sees_sensitive: bool = False,
+    ) -> Hook | Register:
+        """Have a function hear of changes that are committed; without one, decorate it.
+
+        Whatever it does, the write stands. What it raises is counted, logged and shown in
+        `health()`.
+
+        Args:
+            fn, scope, key, priority, timeout, name, sees_sensitive: See `before`.
+            operations: Also ``expire`` and ``lost``.
+            classes: See `before`.
+            mode: ``"queued"``: in a thread of the queue, in order for each key. ``"inline"``: in
+                the thread or task that commits, behind the commit and before its caller goes on.
+            batch: Give it lists of events, as many as wait, up to ``settings.batch``; queued only.
+
+        Raises:
+            InvalidArgumentError, ConfigurationError: An argument or a pattern is none.
+        """
+        if fn is None:
+            return lambda made: self.after(
+                made,
+                scope=scope,
+                key=key,
+                operations=operations,
+                classes=classes,
+                mode=mode,
+                batch=batch,
+                priority=priority,
+                timeout=timeout,
+                name=name,
+                sees_sensitive=sees_sensitive,
+            )
+        check_options(fn, priority, timeout, "refuse", mode)
+        if batch and mode != "queued":
+            raise InvalidArgumentError("only queued hooks take batches")
+        selection = select("after", scope, key, operations, classes)
+        return self._register(
+            fn,
+            name,
+            phase="after",
+            mode=mode,
+            selection=selection,
+            priority=priority,
+            timeout=timeout,
+            on_error="allow",
+            batch=batch,
+            sees_sensitive=sees_sensitive,
+        )
+
+    def add(self, phase: str, fn: HookFunction, **options: Any) -> Hook:
+        """Register a hook for a phase by its name; the options are those of `before` or `after`.
+
+        Raises:
+            InvalidArgumentError: There is no such phase or option.
+        """
+        register = self.before if check_phase(phase) == "before" else self.after
+        known = set(inspect.signature(register).parameters) - {"fn"}
+        wrong = sorted(options.keys() - known)
+        if wrong:
+            raise InvalidArgumentError(
+                f"a {phase}-hook has no option {wrong[0]!r}",
+                hint=f"there is {', '.join(sorted(known))}",
+            )
+        return register(fn, **options)
+
+    def load(self, hook: str | HookFunction, **options: Any) -> Hook:
+        """Register a hook that says itself what it is for (`holdfast.hooks.before`, `after`).
+
+        Args:
+            hook: The name of an entry point of the group ``holdfast.hooks``, which is imported
+                now; or ``module:function``; or the function itself.
+            **options: Win over those that the function is marked with.
+
+        Raises:
+            ConfigurationError: There is none, or it does not say what it is for.
+        """
+        fn = load_hook(hook) if isinstance(hook, str) else hook
+        mark = mark_of(fn)
+        if mark is None:
+            raise InvalidArgumentError(
+                f"{name_of(fn)} does not say what it hooks",
+                hint="mark it with @holdfast.hooks.before(...) or @holdfast.hooks.after(...)",
+            )
+        options = {**mark.options, **options}
+        if isinstance(hook, str) and ":" not in hook:
+            options.setdefault("name", hook)
+        return self.add(mark.phase, fn, **options)
+
+    # --- looking and steering -------------------------------------------------------------
+
+    def list(self) -> Registered:
+        """Return the hooks in the order in which they run."""
+        with self._mutex:
+            return [*self._hooks]
+
+    def get(self, name: str) -> Hook:
+        """Return a hook by its name.
+
+        Raises:
+            InvalidArgumentError: There is none.
+        """
+        for hook in self.list():
+            if hook.name == name:
+                return hook
+        known = ", ".join(hook.name for hook in self.list()) or "none is registered"
+        raise InvalidArgumentError(f"there is no hook {name!r}", hint=f"there is: {known}")
+
+    def pause(self, name: str) -> None:
+        """Leave a hook out until `resume`."""
+        self.get(name).pause()
+
+    def resume(self, name: str) -> None:
+        """Call a hook again, with its breaker closed."""
+        self.get(name).resume()
+
+    def remove(self, name: str) -> None:
+        """Call a hook no more."""
+        self.get(name).remove()
+
+    def configure(self, **settings: Any) -> None:
+        """Change settings by name; see `HookSettings`.
+
+        Raises:
+            ConfigurationError: A value cannot be.
+            InvalidArgumentError: There is no such setting.
+            RejectedError: The queue is in use: `drain` first.
+        """
+        known = [field.name for field in dataclasses.fields(HookSettings)]
+        wrong = sorted(settings.keys() - set(known))
+        if wrong:
+            raise InvalidArgumentError(
+                f"there is no setting {wrong[0]!r}", hint=f"there is {', '.join(known)}"
+            )
+        made = dataclasses.replace(self.settings, **settings)
+        with self._mutex:
+            stage = self._stage
+            if stage is not None:
+                if stage.dispatcher.depth():
+                    raise RejectedError("the queue is in use", hint="drain() first")
+                old, stage.dispatcher = stage.dispatcher, self._dispatcher(made)
+                _carry(old, stage.dispatcher)
+                old.stop(flush=True)
+            self.settings = made
+            for hook in self._hooks:
+                hook.settings = made
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Wait until all that is queued now, or runs, is done; False if `timeout` came first.
+
+        Raises:
+            RejectedError: A hook called it, which would wait for itself.
+        """
+        stage = self._stage
+        return True if stage is None else stage.dispatcher.drain(timeout)
+
+    async def drain_async(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - as drain
+    ) -> bool:
+        """Do the same without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.drain, timeout)
+
+    def stop(self, *, flush: bool = True, timeout: float | None = None) -> NotRun:
+        """End the queue for good; closing the store does it.
+
+        Args:
+            flush: Run what waits first. Otherwise only what runs already ends.
+            timeout: Seconds to wait, at most.
+
+        Returns:
+            The events whose hooks were not run.
+        """
+        stage = self._stage
+        if stage is None or stage.dispatcher.stopped:
+            return []
+        return stage.dispatcher.stop(flush=flush, timeout=timeout)
+
+    def figures(self) -> dict[str, Any]:
+        """Return figures of the queue and of each hook, all of them JSON types."""
+        stage = self._stage
+        queue = {} if stage is None else stage.dispatcher.figures()
+        return {"queue": queue, "hooks": [_figures(hook) for hook in self.list()]}
+
+    def health(self) -> ComponentHealth | None:
+        """Return the hooks' part of the store's health; None where there never was one."""
+        stage = self._stage
+        if stage is None:
+            return None
+        shut = any(hook.breaker.state is not BreakerState.CLOSED for hook in self.list())
+        bad = shut or stage.dispatcher.full
+        return ComponentHealth("degraded" if bad else "ok", self.figures())
+
+    def __repr__(self) -> str:
+        return f"<Hooks {len(self._hooks)} registered>"
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End with the store: run what waits, as long as the settings allow."""
+        stage = self._stage
+        if stage is not None and not stage.dispatcher.stopped:
+            self.stop(flush=True, timeout=self.settings.close_timeout)
+        self.runner.stop()
+        _open.discard(self)
+
+    def after_fork(self) -> None:
+        """Go on in the child with a queue and threads of its own."""
+        self._mutex = threading.RLock()
+        self.runner.after_fork()
+        for hook in self._hooks:
+            hook.after_fork()
+        if self._stage is not None:
+            self._stage.dispatcher.after_fork()
+            self._end = None
+            self._install()
+
+    def stage(self) -> Stage:
+        """Return the stage, made when it is first needed."""
+        with self._mutex:
+            if self._stage is None:
+                self._stage = Stage(
+                    self._kernel,
+                    self._state,
+                    self._matcher(),
+                    AfterCalls(self.runner),
+                    BeforeCalls(self.runner),
+                    self._dispatcher(self.settings),
+                )
+                _open.add(self)
+            return self._stage
+
+    def capturing(self, by: int) -> None:
+        """Note that a replay begins (1) or ends (-1): its commits go through the stage."""
+        stage = self.stage()
+        with self._mutex:
+            stage.capturing += by
+            self._kernel.ephemeral.guard = guard_ephemeral if stage.capturing else None
+            self._install()
+
+    def _dispatcher(self, settings: HookSettings) -> Dispatcher:
+        return Dispatcher(settings, AfterCalls(self.runner), self._kernel.clock)
+
+    def _matcher(self) -> Matcher:
+        return Matcher(self._address.tenant, tuple(self._hooks), self._state)
+
+    def _register(self, fn: HookFunction, name: str | None, **options: Any) -> Hook:
+        if name is not None and (not isinstance(name, str) or not name or len(name) > 200):
+            raise InvalidArgumentError("a hook's name is text of 1 to 200 characters")
+        with self._mutex:
+            taken = [hook.name for hook in self._hooks]
+            if name in taken:
+                raise InvalidArgumentError(f"there is a hook {name!r} already")
+            hook = Hook(
+                fn,
+                name=name or unused_name(name_of(fn), taken),
+                clock=self._kernel.clock,
+                settings=self.settings,
+                remove=self._forget,
+                **options,
+            )
+            # The order of registration is that of the list: sorting keeps it among equals.
+            self._hooks = sorted([*self._hooks, hook], key=lambda each: -each.priority)
+            self._install()
+        return hook
+
+    def _forget(self, hook: Hook) -> None:
+        with self._mutex:
+            self._hooks = [each for each in self._hooks if each is not hook]
+            self._install()
+
+    def _install(self) -> None:
+        """Put the stage in front of the lane, and listen to the feed, only where that is needed."""
+        stage = self.stage()
+        stage.matcher = self._matcher()
+        needed = bool(self._hooks) or stage.capturing > 0
+        self._kernel.before = stage if needed else None
+        listens = any(hook.phase == "after" for hook in self._hooks)
+        if listens and self._end is None:
+            self._end = self._kernel.feed.subscribe(stage.observe)
+        elif not listens and self._end is not None:
+            self._end()
+            self._end = None
+
+
+def _figures(hook: Hook) -> dict[str, Any]:
+    breaker = hook.breaker
+    return {
+        "name": hook.name,
+        "phase": hook.phase,
+        "mode": hook.mode,
+        "scope": hook.selection.scope.text,
+        "key": hook.selection.key,
+        "paused": hook.paused,
+        "breaker": breaker.state.value,
+        **dataclasses.asdict(hook.metrics),
+    }
+
+
+def _carry(old: Dispatcher, new: Dispatcher) -> None:
+    """Go on counting where another queue ends."""
+    for name in ("delivered", "dropped", "not_run", "waited", "refused"):
+        setattr(new, name, getattr(old, name))
+
+
+_open: weakref.WeakSet[Hooks] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for hooks in list(_open):
+        hooks.after_fork()
+
+
+def _finish_all() -> None:
+    # Registered after the kernel's, so it runs before that closes the stores.
+    for hooks in list(_open):
+        with suppress(StateError):
+            hooks.close()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_finish_all)

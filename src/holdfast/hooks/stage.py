@@ -1,0 +1,232 @@
+"""The stage around the commit lane: before-hooks in front of it, inline after-hooks behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import StateError
+from holdfast.failover.kernel import FailoverKernel
+from holdfast.hooks.before import Ask, BeforeHooks, Pause, Read, Request, Requests
+from holdfast.hooks.calling import Noted, context_of, depth_within, inside
+from holdfast.hooks.capture import CAPTURE
+from holdfast.hooks.event import HookEvent, committed
+from holdfast.hooks.matching import NOTHING
+from holdfast.store.retrying import backoff
+
+if TYPE_CHECKING:
+    from holdfast.hooks.calling import AfterCalls, BeforeCalls
+    from holdfast.hooks.dispatch import Dispatcher
+    from holdfast.hooks.hook import Hook
+    from holdfast.hooks.matching import Matcher
+    from holdfast.store.feed import Commit
+    from holdfast.store.intent import Intent
+    from holdfast.store.kernel import Kernel
+
+
+class Stage:
+    """What stands around the lane of one store while it has hooks, or a replay runs.
+
+    Attributes:
+        matcher: Its hooks.
+        capturing: How many replays run.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        state: Any,
+        matcher: Matcher,
+        after: AfterCalls,
+        before: BeforeCalls,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self.matcher = matcher
+        self.capturing = 0
+        self.dispatcher = dispatcher
+        self._kernel, self._after, self._before = kernel, after, before
+        self._before_hooks = BeforeHooks(kernel, state)
+        failover = isinstance(kernel, FailoverKernel)
+        self._blocks = failover or kernel.engine.traits.remote
+
+    def wants(self, intent: Intent) -> bool:
+        """Say whether a hook hears of anything in `intent`."""
+        of = self.matcher.of
+        for op in intent.ops:
+            if of(op.owner) is not None:
+                return True
+        return self.capturing > 0 and CAPTURE.get() is not None
+
+    # --- around a commit ------------------------------------------------------------------
+
+    def run(self, intent: Intent, submit: Callable[[Intent], None]) -> None:
+        """Have hooks look at a commit, commit it, have hooks look at what it did."""
+        capture = CAPTURE.get() if self.capturing else None
+        if capture is not None:
+            intent = capture.take(intent)
+            if capture.dry:
+                return
+        noted, before, queued, reserved = self._begin(intent)
+        try:
+            if before:
+                self._drive(intent, noted.depth, submit)
+            else:
+                submit(intent)
+        finally:
+            intent.noted = None
+            if reserved:
+                self.dispatcher.release(reserved)
+        commit = noted.commit
+        if commit is not None:
+            self._inline(commit, noted.depth)
+            # A hook that waited for the queue would wait for itself.
+            if queued and noted.depth == 0 and self.dispatcher.settings.overflow == "block":
+                self.dispatcher.wait_for_room()
+        if capture is not None:
+            capture.done(intent)
+
+    async def run_async(self, intent: Intent, submit: Callable[[Intent], Awaitable[None]]) -> None:
+        """Do the same for a task."""
+        capture = CAPTURE.get() if self.capturing else None
+        if capture is not None:
+            intent = capture.take(intent)
+            if capture.dry:
+                return
+        noted, before, queued, reserved = self._begin(intent)
+        try:
+            if before:
+                await self._drive_async(intent, noted.depth, submit)
+            else:
+                await submit(intent)
+        finally:
+            intent.noted = None
+            if reserved:
+                self.dispatcher.release(reserved)
+        commit = noted.commit
+        if commit is not None:
+            await self._inline_async(commit, noted.depth)
+            # A hook that waited for the queue would wait for itself.
+            if queued and noted.depth == 0 and self.dispatcher.settings.overflow == "block":
+                await self.dispatcher.wait_for_room_async()
+        if capture is not None:
+            capture.done(intent)
+
+    def _begin(self, intent: Intent) -> tuple[Noted, bool, int, int]:
+        """Return a commit's note, whether it has before-hooks, events it queues, room reserved."""
+        settings = self.dispatcher.settings
+        noted = intent.noted = Noted(depth_within(settings.max_depth))
+        before, queued, of = False, 0, self.matcher.of
+        for op in intent.ops:
+            match = of(op.owner)
+            if match is not None:
+                before = before or match.before
+                queued += match.queued
+        reserved = queued if settings.overflow == "error" else 0
+        if reserved:
+            self.dispatcher.reserve(reserved)
+        return noted, before, queued, reserved
+
+    # --- before ---------------------------------------------------------------------------
+
+    def _drive(self, intent: Intent, depth: int, submit: Callable[[Intent], None]) -> None:
+        steps = self._before_hooks.steps(intent, self.matcher)
+        context = context_of(intent)
+        request, answer = _next(steps, None, None)
+        while request is not None:
+            error: StateError | None = None
+            answer = None
+            try:
+                if isinstance(request, Ask):
+                    with inside(context, depth):
+                        self._before.ask(request.hook, request.event)
+                elif isinstance(request, Read):
+                    answer = request.fn()
+                elif isinstance(request, Pause):
+                    time.sleep(backoff(request.attempt))
+                else:
+                    submit(intent)
+            except StateError as failed:
+                error = failed
+            request, answer = _next(steps, answer, error)
+
+    async def _drive_async(
+        self, intent: Intent, depth: int, submit: Callable[[Intent], Awaitable[None]]
+    ) -> None:
+        import asyncio
+
+        steps = self._before_hooks.steps(intent, self.matcher)
+        context = context_of(intent)
+        request, answer = _next(steps, None, None)
+        while request is not None:
+            error: StateError | None = None
+            answer = None
+            try:
+                if isinstance(request, Ask):
+                    with inside(context, depth):
+                        await self._before.ask_async(request.hook, request.event)
+                elif isinstance(request, Read):
+                    answer = await asyncio.to_thread(request.fn) if self._blocks else request.fn()
+                elif isinstance(request, Pause):
+                    await asyncio.sleep(backoff(request.attempt))
+                else:
+                    await submit(intent)
+            except StateError as failed:
+                error = failed
+            request, answer = _next(steps, answer, error)
+
+    # --- after ----------------------------------------------------------------------------
+
+    def observe(self, commits: Sequence[Commit]) -> None:
+        """Take note of commits, and queue what queued hooks hear of. In the lane's thread."""
+        of, kernel, put = self.matcher.of, self._kernel, self.dispatcher.put
+        for commit in commits:
+            noted = commit.intent.noted
+            depth = 0
+            if noted is not None:
+                noted.commit = commit
+                depth = noted.depth
+            for step in commit.steps:
+                op = step.op
+                match = of(op.owner)
+                if match is None or not match.queued:
+                    continue
+                plan = match.plan(op.place, step.operation, step.state_class)
+                if plan.queued or plan.batched:
+                    put(op.place, committed(kernel, match, step, commit), plan, depth)
+
+    def _inline(self, commit: Commit, depth: int) -> None:
+        todo = self._events(commit)
+        if todo:
+            with inside(context_of(commit.intent), depth):
+                for hooks, event in todo:
+                    self._after.run(hooks, event)
+
+    async def _inline_async(self, commit: Commit, depth: int) -> None:
+        todo = self._events(commit)
+        if todo:
+            with inside(context_of(commit.intent), depth):
+                for hooks, event in todo:
+                    await self._after.run_async(hooks, event)
+
+    def _events(self, commit: Commit) -> list[tuple[tuple[Hook, ...], HookEvent]]:
+        of, kernel = self.matcher.of, self._kernel
+        found = []
+        for step in commit.steps:
+            op = step.op
+            match = of(op.owner)
+            if match is not None and match.inline:
+                plan = match.plan(op.place, step.operation, step.state_class)
+                if plan is not NOTHING and plan.inline:
+                    found.append((plan.inline, committed(kernel, match, step, commit)))
+        return found
+
+
+def _next(steps: Requests, answer: Any, error: StateError | None) -> tuple[Request | None, Any]:
+    """Resume the steps; return the next request, None at the end."""
+    try:
+        if error is not None:
+            return steps.throw(error), None
+        return steps.send(answer), None
+    except StopIteration:
+        return None, None
