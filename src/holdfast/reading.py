@@ -35,6 +35,7 @@ from holdfast.store.transfer import CopyReport, copy_store
 from holdfast.store.typed import as_type
 from holdfast.store.value import MISSING, Change, Difference, GetRequest, StateValue
 from holdfast.store.verify import Problem, verify
+from holdfast.streams.consumers import Consumers
 from holdfast.streams.streams import Streams
 from holdfast.streams.watch import Watch
 from holdfast.transaction import Snapshot
@@ -326,8 +327,10 @@ class StateReader:
     def health(self) -> Health:
         """Return the health of each component: ``"ok"``, ``"degraded"`` or ``"failed"``."""
         if isinstance(self._kernel, FailoverKernel):
-            return FailoverReport(self._kernel).health()
-        return status.health(self._kernel)
+            found = FailoverReport(self._kernel).health()
+        else:
+            found = status.health(self._kernel)
+        return Consumers(self._streams, self._address).judged(found)
 
     @property
     def failover(self) -> FailoverReport:

@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from holdfast.errors import InvalidArgumentError, StateError
-from holdfast.store.paging import Item
+from holdfast.store.paging import Item, Wanted
 from holdfast.store.position import Position
 from holdfast.streams.bell import Ringer
-from holdfast.streams.streams import Since, Streams, Wanted, check_timeout
+from holdfast.streams.streams import Since, Streams, check_timeout
 from holdfast.streams.watch import Following
 
 T = TypeVar("T")

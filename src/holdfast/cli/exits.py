@@ -86,6 +86,7 @@ EXITS: Final[dict[str, int]] = {
     "schema_required": REJECTED,
     "before_horizon": PAST,
     "diverged": PAST,
+    "lease_lost": REJECTED,
     "problems_found": PROBLEMS,
     "busy": TRY_AGAIN,
     "disk_full": TRY_AGAIN,

@@ -147,7 +147,7 @@ def read_page(
             hashes[revision] = hash_
     if not more and revision == until:
         hashes[until] = hash_
-    return Page(_shown(view, kernel, picked, wanted.values), reached, more, hashes, rows)
+    return Page(show(view, kernel, picked, wanted.values), reached, more, hashes, rows)
 
 
 # --- headers ----------------------------------------------------------------------------------
@@ -210,7 +210,8 @@ def _commits(
 # --- what is shown ----------------------------------------------------------------------------
 
 
-def _shown(view: View, kernel: Kernel, picked: Sequence[Picked], values: bool) -> list[Item]:
+def show(view: View, kernel: Kernel, picked: Sequence[Picked], values: bool = True) -> list[Item]:
+    """Return changes and events as callers see them; values with one lookup for all."""
     payloads = kernel.payloads
     stored: dict[tuple[bytes, int], bytes] = {}
     if values:

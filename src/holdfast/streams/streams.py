@@ -9,6 +9,7 @@ from holdfast.store.paging import Wanted
 from holdfast.store.position import Position, checked, head_position
 from holdfast.store.scope import StateScope
 from holdfast.streams.bell import Ringer
+from holdfast.streams.keeper import Keeper
 from holdfast.streams.source import source_of
 from holdfast.streams.tail import refuse_unsettled
 from holdfast.streams.watch import Following, Watch
@@ -17,12 +18,25 @@ Since = Position | int | None
 
 
 class Streams:
-    """Makes watches of one tenant of one store."""
+    """Makes watches of one tenant of one store, and knows what its consumers share.
+
+    Attributes:
+        ringer: Wakes who waits for the journal to grow.
+        keeper: Renews leases.
+        touched: Counts changes of consumers by others of this process.
+    """
 
     def __init__(self, kernel: Kernel, listing: Listing) -> None:
         self.kernel = kernel
         self.listing = listing
         self.ringer = Ringer(kernel)
+        self.keeper = Keeper(kernel.clock)
+        self.touched = 0
+
+    def touch(self) -> None:
+        """Have consumers of this process look what was done to them."""
+        self.touched += 1
+        self.ringer.ring()
 
     def wanted(
         self, scope: StateScope | str | None, prefix: str, events: bool, values: bool
@@ -51,7 +65,9 @@ class Streams:
         return Watch(self.follow(wanted, since), self.ringer, self.kernel.clock, timeout)
 
     def close(self) -> None:
-        """End all that waits for this store."""
+        """End all that waits for this store, and give leases back."""
+        if not self.kernel.closed:
+            self.keeper.close()
         self.ringer.close()
 
 
