@@ -16,8 +16,10 @@ from holdfast.errors import (
     ConflictError,
     CorruptionError,
     DegradedError,
+    DivergedError,
     EngineError,
     HorizonError,
+    LeaseLostError,
     OutcomeUnknownError,
     RejectedError,
     StateError,
@@ -39,6 +41,7 @@ from holdfast.store.compact import CompactReport
 from holdfast.store.kernel import StoreSettings
 from holdfast.store.options import WriteOptions
 from holdfast.store.policy import ScopePolicy
+from holdfast.store.position import Position
 from holdfast.store.repair import RepairReport
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
@@ -56,6 +59,11 @@ from holdfast.store.value import (
     StateValue,
 )
 from holdfast.store.verify import Problem
+from holdfast.streams.batch import Batch
+from holdfast.streams.consumer import Consumer
+from holdfast.streams.consumers import Consumers, ConsumerStatus, DeadLetter
+from holdfast.streams.retry import Retry
+from holdfast.streams.watch import Watch
 from holdfast.transaction import Snapshot, StateTransaction
 from holdfast.views import ScopeView
 
@@ -68,16 +76,22 @@ __all__ = [
     "KEEP_THEIRS",
     "AsyncStateManager",
     "AsyncStateReader",
+    "Batch",
     "Change",
     "CompactReport",
     "ComponentHealth",
     "Conflict",
     "ConflictError",
+    "Consumer",
+    "ConsumerStatus",
+    "Consumers",
     "CopyReport",
     "CorrelationContext",
     "CorruptionError",
+    "DeadLetter",
     "DegradedError",
     "Difference",
+    "DivergedError",
     "Durability",
     "EngineError",
     "EngineURL",
@@ -90,12 +104,15 @@ __all__ = [
     "Health",
     "HistoryPolicy",
     "HorizonError",
+    "LeaseLostError",
     "Operation",
     "OutcomeUnknownError",
+    "Position",
     "Problem",
     "Provisional",
     "RejectedError",
     "RepairReport",
+    "Retry",
     "ScopeKind",
     "ScopePolicy",
     "ScopeView",
@@ -112,6 +129,7 @@ __all__ = [
     "StateValue",
     "StoreSettings",
     "UsageError",
+    "Watch",
     "WriteOptions",
     "carried",
     "correlate",

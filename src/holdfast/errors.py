@@ -17,6 +17,7 @@
     │   ├── EphemeralMixError      a key is ephemeral or durable, not both
     │   ├── HorizonError           the past asked for has been trimmed
     │   ├── DivergedError          a position belongs to another history
+    │   ├── LeaseLostError         another worker has taken a consumer over
     │   ├── ProtectionRequiredError
     │   ├── SchemaRequiredError
     │   ├── VetoError              .hook, .reason: a before-hook refused the write
@@ -219,6 +220,13 @@ class DivergedError(RejectedError):
 
     code = "diverged"
     default_hint = "start again from a snapshot of this store"
+
+
+class LeaseLostError(RejectedError):
+    """Another worker has taken a consumer over; what this one acknowledges does not count."""
+
+    code = "lease_lost"
+    default_hint = "drop the batch and ask for the next one, or stop"
 
 
 class ProtectionRequiredError(RejectedError):

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack
 
+from holdfast.engines.base import Durability
 from holdfast.engines.registry import new_engine
 from holdfast.errors import ClosedError, ConflictError, DegradedError, StateError
 from holdfast.events import Events
@@ -29,6 +30,7 @@ from holdfast.store.kernel import Kernel
 from holdfast.store.lines import parse_lines
 from holdfast.store.options import WriteOptions
 from holdfast.store.policy import ScopePolicy
+from holdfast.store.position import Position
 from holdfast.store.repair import RepairReport, repair_open_store
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.retrying import attempts, backoff
@@ -36,6 +38,9 @@ from holdfast.store.scopes import WholeScopes
 from holdfast.store.status import Health
 from holdfast.store.value import MISSING, SetOperation, StateClass
 from holdfast.store.writer import Steps, Writer
+from holdfast.streams.consumer import Consumer
+from holdfast.streams.consumers import Consumers
+from holdfast.streams.retry import Retry
 from holdfast.transaction import StateTransaction
 from holdfast.views import ScopeView
 
@@ -53,6 +58,7 @@ class StateManager(StateReader):
     Attributes:
         events: Emits and reads what happened.
         hooks: Functions that see, change, refuse or follow what is committed.
+        consumers: The durable consumers: lists, measures, moves and deletes them.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class StateManager(StateReader):
         self._writer = Writer(kernel, self._address, self._policies)
         self._batches = Batches(self._writer)
         self.events: Events = Events(kernel, self._address, self._listing, self._writer)
+        self.consumers = Consumers(self._streams, self._address)
         self._scopes = WholeScopes(kernel, self._address, self._writer, self._listing)
         self.hooks = Hooks(kernel, self._address, self)
 
@@ -373,6 +380,51 @@ class StateManager(StateReader):
             dry_run=dry_run,
             idempotent=idempotent,
         )
+
+    # --- following the journal ------------------------------------------------------------
+
+    def consumer(
+        self,
+        name: str,
+        scope: Scope | None = None,
+        prefix: str = "",
+        *,
+        events: bool = False,
+        values: bool = True,
+        batch: int = 100,
+        lease: float = 30.0,
+        start: Position | int | str = "now",
+        retry: Retry | None = None,
+        max_attempts: int = 10,
+        durability: Durability | str = Durability.SYNC,
+    ) -> Consumer:
+        """Return a durable consumer: a named cursor over the journal, made if it is new.
+
+        Every change is delivered at least once, in the order of commits, and acknowledged in
+        batches. A change that fails holds up those behind it until it succeeds, or becomes a dead
+        letter.
+
+        Args:
+            name: Its name, within the tenant.
+            scope, prefix: Only keys of this scope, with this prefix.
+            events: Events, too.
+            values: Read the values too.
+            batch: Changes of a batch, at most.
+            lease: Seconds until another worker takes over from one that is gone.
+            start: Where a new one begins: ``"now"``, ``"earliest"``, a revision or a `Position`.
+            retry: How long a change that failed waits; see `Retry`.
+            max_attempts: After so many failures a change becomes a dead letter.
+            durability: Of acknowledgements.
+
+        Raises:
+            ReadOnlyError: The store is open for reading.
+            HorizonError, DivergedError: It cannot begin at `start`.
+            DegradedError: The primary is away.
+        """
+        wanted = self._streams.wanted(scope, prefix, events, values)
+        terms = batch, lease, start, retry, max_attempts, durability
+        desk = self.consumers.desk(name, wanted, *terms)
+        return Consumer(self._streams, self.consumers, name, desk)
 
     # --- the store itself -----------------------------------------------------------------
 

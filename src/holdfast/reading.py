@@ -25,6 +25,7 @@ from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing, check_limit
 from holdfast.store.past import Found
 from holdfast.store.policy import Policies, ScopePolicy
+from holdfast.store.position import Position
 from holdfast.store.reader import ephemeral_value, state_value
 from holdfast.store.record import describe
 from holdfast.store.retention import HistoryPolicy
@@ -34,6 +35,9 @@ from holdfast.store.transfer import CopyReport, copy_store
 from holdfast.store.typed import as_type
 from holdfast.store.value import MISSING, Change, Difference, GetRequest, StateValue
 from holdfast.store.verify import Problem, verify
+from holdfast.streams.consumers import Consumers
+from holdfast.streams.streams import Streams
+from holdfast.streams.watch import Watch
 from holdfast.transaction import Snapshot
 
 T = TypeVar("T")
@@ -59,6 +63,7 @@ class StateReader:
         self._policies = Policies(policies)
         self._listing = Listing(kernel, self._address)
         self.events = EventReader(kernel, self._address, self._listing)
+        self._streams = Streams(kernel, self._listing)
 
     @property
     def tenant(self) -> str:
@@ -266,6 +271,37 @@ class StateReader:
         )
         return cast(Iterator[Change], found)
 
+    def watch(
+        self,
+        scope: Scope | None = None,
+        prefix: str = "",
+        *,
+        since: Position | int | None = None,
+        events: bool = False,
+        values: bool = True,
+        timeout: float | None = None,
+    ) -> Watch:
+        """Tell what is committed from now on, or from a position on, as it happens, in order.
+
+        In one process it waits without polling; what other processes commit shows within some
+        tens of milliseconds. Values that live in this process only are not told.
+
+        Args:
+            scope, prefix: Only keys of this scope, with this prefix.
+            since: Everything behind this revision, or behind this `Watch.position`; now by
+                default.
+            events: Events, too, as `StateEvent` behind the changes of their commit.
+            values: Read the values too.
+            timeout: End when nothing has come for so many seconds; 0 tells what there is and ends.
+
+        Raises:
+            HorizonError: (while iterating) The journal no longer reaches back that far.
+            DivergedError: (while iterating) The position belongs to another history.
+            DegradedError: The primary is away. A watch that has begun waits until it is back.
+        """
+        wanted = self._streams.wanted(scope, prefix, events, values)
+        return self._streams.watch(wanted, since, timeout)
+
     def diff(
         self,
         before: int | datetime,
@@ -291,8 +327,10 @@ class StateReader:
     def health(self) -> Health:
         """Return the health of each component: ``"ok"``, ``"degraded"`` or ``"failed"``."""
         if isinstance(self._kernel, FailoverKernel):
-            return FailoverReport(self._kernel).health()
-        return status.health(self._kernel)
+            found = FailoverReport(self._kernel).health()
+        else:
+            found = status.health(self._kernel)
+        return Consumers(self._streams, self._address).judged(found)
 
     @property
     def failover(self) -> FailoverReport:
@@ -375,6 +413,7 @@ class StateReader:
 
     def close(self) -> None:
         """Finish what is queued and close the store. Closing twice is no error."""
+        self._streams.close()
         self._kernel.close()
 
     def __enter__(self) -> Self:

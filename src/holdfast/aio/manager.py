@@ -17,9 +17,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, Unpack, cast
 
+from holdfast.aio.consumers import AsyncConsumer, AsyncConsumers
 from holdfast.aio.events import AsyncEvents
 from holdfast.aio.reading import AsyncStateReader, Scope
 from holdfast.aio.waking import Waiting, Waker
+from holdfast.engines.base import Durability
 from holdfast.errors import ConflictError, StateError
 from holdfast.hooks.comparing import Compare
 from holdfast.hooks.hook import Hook
@@ -29,11 +31,13 @@ from holdfast.manager import StateManager
 from holdfast.store.compact import CompactReport
 from holdfast.store.intent import Intent
 from holdfast.store.options import WriteOptions
+from holdfast.store.position import Position
 from holdfast.store.repair import RepairReport
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.retrying import attempts, backoff
 from holdfast.store.value import MISSING, SetOperation, StateClass
 from holdfast.store.writer import Steps
+from holdfast.streams.retry import Retry
 from holdfast.transaction import StateTransaction
 
 T = TypeVar("T")
@@ -51,12 +55,14 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         sync: The synchronous manager of the same store.
         events: Emits and reads what happened.
         hooks: Those of the store, whatever face is used.
+        consumers: The durable consumers: lists, measures, moves and deletes them.
     """
 
     def __init__(self, manager: StateManager, *, workers: int = 8) -> None:
         super().__init__(manager, workers=workers)
         self.events: AsyncEvents = AsyncEvents(manager.events, self._iterate, self._commit)
         self.hooks: Hooks = manager.hooks
+        self.consumers = AsyncConsumers(manager.consumers, self._off, self._iterate)
         self._wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker] = (
             weakref.WeakKeyDictionary()
         )
@@ -312,6 +318,30 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
                 idempotent=idempotent,
             )
         )
+
+    # --- following the journal ------------------------------------------------------------
+
+    async def consumer(
+        self,
+        name: str,
+        scope: Scope | None = None,
+        prefix: str = "",
+        *,
+        events: bool = False,
+        values: bool = True,
+        batch: int = 100,
+        lease: float = 30.0,
+        start: Position | int | str = "now",
+        retry: Retry | None = None,
+        max_attempts: int = 10,
+        durability: Durability | str = Durability.SYNC,
+    ) -> AsyncConsumer:
+        """See `StateManager.consumer`; await it, then iterate with ``async for``, or ``run``."""
+        streams, consumers = self.sync._streams, self.sync.consumers
+        wanted = streams.wanted(scope, prefix, events, values)
+        terms = batch, lease, start, retry, max_attempts, durability
+        desk = await self._off(partial(consumers.desk, name, wanted, *terms))
+        return AsyncConsumer(streams, consumers, name, desk, self._off, self._iterate)
 
     # --- the store itself -----------------------------------------------------------------
 

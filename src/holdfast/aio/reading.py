@@ -18,10 +18,12 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
 from holdfast.aio.events import AsyncEventReader
+from holdfast.aio.streams import AsyncWatch
 from holdfast.errors import ClosedError
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.report import FailoverReport
 from holdfast.reading import StateReader
+from holdfast.store.position import Position
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.status import Health
@@ -233,6 +235,24 @@ class AsyncStateReader(Generic[Manager]):
                 values=values,
             )
         )
+
+    def watch(
+        self,
+        scope: Scope | None = None,
+        prefix: str = "",
+        *,
+        since: Position | int | None = None,
+        events: bool = False,
+        values: bool = True,
+        timeout: float | None = None,
+    ) -> AsyncWatch:
+        """See `StateManager.watch`; iterate with ``async for``."""
+        streams = self.sync._streams
+        wanted = streams.wanted(scope, prefix, events, values)
+        watch = AsyncWatch(streams, self._off, wanted, since, timeout)
+        if not self._remote:
+            watch.begin()
+        return watch
 
     def diff(
         self,

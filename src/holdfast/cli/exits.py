@@ -89,6 +89,7 @@ EXITS: Final[dict[str, int]] = {
     "hook_recursion": REJECTED,
     "before_horizon": PAST,
     "diverged": PAST,
+    "lease_lost": REJECTED,
     "problems_found": PROBLEMS,
     "busy": TRY_AGAIN,
     "hook_queue_full": TRY_AGAIN,

@@ -5,48 +5,24 @@ Everything here comes from headers and version rows; no second bookkeeping exist
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 from datetime import datetime
-from operator import itemgetter
 
 from holdfast.clock import from_ns
 from holdfast.engines.base import View
 from holdfast.errors import InvalidArgumentError
-from holdfast.keys import unpack_text
 from holdfast.store import intent as wanted
 from holdfast.store import layout, record
 from holdfast.store.codec import decode
 from holdfast.store.intent import Op
-from holdfast.store.journal import (
-    MAX_REVISION,
-    ChangeEntry,
-    CommitEntry,
-    EventEntry,
-    Header,
-    headers_between,
-    journal_horizon,
-    touched_between,
-)
+from holdfast.store.journal import MAX_REVISION, journal_horizon, touched_between
 from holdfast.store.kernel import Kernel
-from holdfast.store.past import (
-    Found,
-    Moment,
-    find_at,
-    parse_version,
-    refuse_before,
-    restore_version,
-    scan_at,
-    scope_horizon,
-)
+from holdfast.store.paging import MOST, Wanted, read_page
+from holdfast.store.past import Found, Moment, find_at, refuse_before, scan_at, scope_horizon
 from holdfast.store.reader import PAGE, state_value
-from holdfast.store.scope import unpack_scope
 from holdfast.store.value import Change, Difference, Operation, StateClass, StateEvent
 
 _OPERATIONS = {record.DELETED: Operation.DELETE, record.EXPIRED: Operation.EXPIRE}
-_HEADERS = 64
-_PAGE_BYTES = 8 * 1024 * 1024
-_revision = itemgetter(0)
 
 
 def version_change(found: Found) -> Change:
@@ -94,155 +70,19 @@ def changes(
     left = limit
     reach = kernel.reader.settled()
     until = reach if until is None else min(until, reach)
+    wanted = Wanted(start, stop, events, values)
     with kernel.pins.hold(since) as pin:
         while left is None or left > 0:
+            most = MOST if left is None else min(left, MOST)
             with kernel.engine.read() as view:
-                page, since, more = changes_page(
-                    view, kernel, since, until, start, stop, left, values, events
-                )
-            yield from page
-            if not more:
+                page = read_page(view, kernel, since, until, wanted, most=most)
+            yield from page.items[:left]
+            if not page.more:
                 return
+            since = page.reached
             if left is not None:
-                left -= len(page)
+                left -= len(page.items)
             pin.renew()
-
-
-Entry = ChangeEntry | EventEntry
-
-
-def changes_page(
-    view: View,
-    kernel: Kernel,
-    since: int,
-    until: int,
-    start: bytes,
-    stop: bytes,
-    left: int | None,
-    values: bool,
-    events: bool,
-) -> tuple[list[Change | StateEvent], int, bool]:
-    """Return a page of changes, the revision it reaches to, and whether there is more."""
-    picked: list[tuple[Header, int, CommitEntry, Entry]] = []
-    size = headers = 0
-    reached, more = until, False
-    for revision, header in _merged(view, kernel, since, until, start, stop):
-        if more and revision > reached:
-            break
-        commit = header.commits[revision - header.first]
-        for entry in commit.changes:
-            if start <= entry.place < stop and entry.operation != Operation.TRIM:
-                picked.append((header, revision, commit, entry))
-                size += entry.size
-        for event in commit.events if events else ():
-            if start <= event.owner < stop:
-                picked.append((header, revision, commit, event))
-                size += event.size
-        headers += revision == header.last
-        # Large values come in smaller pages; one commit is never torn between two.
-        if headers >= _HEADERS or size > _PAGE_BYTES or (left is not None and len(picked) > left):
-            reached, more = revision, True
-    if left is not None:
-        picked = picked[:left]
-    wanted_ = [(e.place, revision) for _, revision, _, e in picked if isinstance(e, ChangeEntry)]
-    stored = iter(_stored(view, kernel, wanted_) if values else [None] * len(wanted_))
-    page = [
-        _change(header, revision, commit, entry, next(stored), values)
-        if isinstance(entry, ChangeEntry)
-        else _event(kernel, header, revision, commit, entry)
-        for header, revision, commit, entry in picked
-    ]
-    return page, reached, more
-
-
-def _merged(
-    view: View, kernel: Kernel, since: int, until: int, start: bytes, stop: bytes
-) -> Iterator[tuple[int, Header]]:
-    """Yield each commit's revision and header, in one order over the partitions of a range.
-
-    Raises:
-        HorizonError: A journal no longer reaches back to `since`.
-    """
-    streams = []
-    for partition in kernel.partitions.covering(start, stop):
-        refuse_before(journal_horizon(view, partition)[0], since, "the journal")
-        streams.append(_commits(headers_between(view, partition, since, until), since, until))
-    yield from heapq.merge(*streams, key=_revision)
-
-
-def _commits(headers: Iterator[Header], since: int, until: int) -> Iterator[tuple[int, Header]]:
-    for header in headers:
-        for revision in range(max(header.first, since + 1), min(header.last, until) + 1):
-            yield revision, header
-
-
-def _stored(view: View, kernel: Kernel, wrote: list[tuple[bytes, int]]) -> list[Found | None]:
-    """Return the version that each (place, revision) wrote; None where retention trimmed it."""
-    keys = [layout.version_key(place, revision) for place, revision in wrote]
-    found: list[Found | None] = []
-    for (place, revision), key, row in zip(wrote, keys, view.get_many(keys), strict=True):
-        if row is not None:
-            version = parse_version(key, row)
-            found.append(restore_version(view, kernel.payloads, place, version))
-            continue
-        raw = view.get(layout.DATA + place)  # compaction may have kept the live row only
-        live = record.parse(place, raw) if raw is not None else None
-        if live is not None and live.revision == revision:
-            found.append(Found(place, live, kernel.payloads.restore(place, live)))
-        else:
-            found.append(None)
-    return found
-
-
-def _change(
-    header: Header,
-    revision: int,
-    commit: CommitEntry,
-    entry: ChangeEntry,
-    found: Found | None,
-    values: bool,
-) -> Change:
-    _, scope, key = layout.split_place(entry.place)
-    written = entry.operation in (Operation.SET, Operation.TOUCH)
-    return Change(
-        revision=revision,
-        scope=scope,
-        key=key,
-        operation=Operation(entry.operation),
-        version=entry.version,
-        previous_revision=entry.previous,
-        at=from_ns(header.time_ns),
-        state_class=StateClass(entry.state_class),
-        commit_id=commit.commit_id.hex(),
-        actor=commit.actor,
-        correlation_id=commit.correlation,
-        cause=commit.cause,
-        context=commit.step,
-        value=decode(found.payload) if written and found is not None else None,
-        readable=not (values and written and found is None),
-    )
-
-
-def _event(
-    kernel: Kernel, header: Header, revision: int, commit: CommitEntry, entry: EventEntry
-) -> StateEvent:
-    _, at = unpack_text(entry.owner, 0)
-    scope, _ = unpack_scope(entry.owner, at)
-    payload = kernel.payloads.unpack(entry.owner, entry.encoding, entry.payload, entry.size)
-    return StateEvent(
-        revision=revision,
-        id=entry.id.hex(),
-        scope=scope,
-        name=entry.name,
-        at=from_ns(header.time_ns),
-        data=decode(payload),
-        causes=tuple(entry.causes),
-        commit_id=commit.commit_id.hex(),
-        actor=commit.actor,
-        correlation_id=commit.correlation,
-        cause=commit.cause,
-        context=commit.step,
-    )
 
 
 def differences(

@@ -18,7 +18,8 @@ VERSIONS = b"\x05"  # place, revision
 CORRELATIONS = b"\x06"  # partition, correlation id, revision
 EXPIRY = b"\x07"  # partition, time, place
 COMMITS = b"\x08"  # partition, commit id
-# 09 schemas, 0A access, 0B audit, 0C cursors, 0D blobs: kept for the features of later formats.
+# 09 schemas, 0A access, 0B audit: kept for the features of later formats.
+CURSORS = b"\x0c"  # partition, kind, tenant, name, …: see `cursors`
 BLOBS = b"\x0d"  # name: compression dictionaries
 
 _FIRST = META + bytes(2)  # what there is once in a store stands with its first partition

@@ -1,1 +1,1 @@
-"""Streams: following the journal as it grows, once (`watch`) or for good (consumers)."""
+"""Streams: the journal followed as it grows, by watches and by durable consumers."""
