@@ -36,6 +36,7 @@ from holdfast.manager import StateManager
 from holdfast.opening import open, repair
 from holdfast.reading import StateReader
 from holdfast.store.compact import CompactReport
+from holdfast.store.inspection import Inspection
 from holdfast.store.kernel import StoreSettings
 from holdfast.store.options import WriteOptions
 from holdfast.store.policy import ScopePolicy
@@ -56,6 +57,7 @@ from holdfast.store.value import (
     StateValue,
 )
 from holdfast.store.verify import Problem
+from holdfast.timeline import CausalityGraph, Timeline, TimelineEntry, TimelineStep
 from holdfast.transaction import Snapshot, StateTransaction
 from holdfast.views import ScopeView
 
@@ -68,6 +70,7 @@ __all__ = [
     "KEEP_THEIRS",
     "AsyncStateManager",
     "AsyncStateReader",
+    "CausalityGraph",
     "Change",
     "CompactReport",
     "ComponentHealth",
@@ -90,6 +93,7 @@ __all__ = [
     "Health",
     "HistoryPolicy",
     "HorizonError",
+    "Inspection",
     "Operation",
     "OutcomeUnknownError",
     "Problem",
@@ -111,6 +115,9 @@ __all__ = [
     "StateTransaction",
     "StateValue",
     "StoreSettings",
+    "Timeline",
+    "TimelineEntry",
+    "TimelineStep",
     "UsageError",
     "WriteOptions",
     "carried",

@@ -6,7 +6,7 @@ Everything here comes from headers and version rows; no second bookkeeping exist
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from operator import itemgetter
 
@@ -109,6 +109,7 @@ def changes(
 
 
 Entry = ChangeEntry | EventEntry
+Picked = tuple[int, int, CommitEntry, Entry]  # commit time, revision, and what stands there
 
 
 def changes_page(
@@ -123,7 +124,7 @@ def changes_page(
     events: bool,
 ) -> tuple[list[Change | StateEvent], int, bool]:
     """Return a page of changes, the revision it reaches to, and whether there is more."""
-    picked: list[tuple[Header, int, CommitEntry, Entry]] = []
+    picked: list[Picked] = []
     size = headers = 0
     reached, more = until, False
     for revision, header in _merged(view, kernel, since, until, start, stop):
@@ -132,11 +133,11 @@ def changes_page(
         commit = header.commits[revision - header.first]
         for entry in commit.changes:
             if start <= entry.place < stop and entry.operation != Operation.TRIM:
-                picked.append((header, revision, commit, entry))
+                picked.append((header.time_ns, revision, commit, entry))
                 size += entry.size
         for event in commit.events if events else ():
             if start <= event.owner < stop:
-                picked.append((header, revision, commit, event))
+                picked.append((header.time_ns, revision, commit, event))
                 size += event.size
         headers += revision == header.last
         # Large values come in smaller pages; one commit is never torn between two.
@@ -144,15 +145,21 @@ def changes_page(
             reached, more = revision, True
     if left is not None:
         picked = picked[:left]
+    return told(view, kernel, picked, values), reached, more
+
+
+def told(
+    view: View, kernel: Kernel, picked: Sequence[Picked], values: bool
+) -> list[Change | StateEvent]:
+    """Return entries of the journal as callers see them, changes with their values if asked."""
     wanted_ = [(e.place, revision) for _, revision, _, e in picked if isinstance(e, ChangeEntry)]
     stored = iter(_stored(view, kernel, wanted_) if values else [None] * len(wanted_))
-    page = [
-        _change(header, revision, commit, entry, next(stored), values)
+    return [
+        _change(time_ns, revision, commit, entry, next(stored), values)
         if isinstance(entry, ChangeEntry)
-        else _event(kernel, header, revision, commit, entry)
-        for header, revision, commit, entry in picked
+        else _event(kernel, time_ns, revision, commit, entry)
+        for time_ns, revision, commit, entry in picked
     ]
-    return page, reached, more
 
 
 def _merged(
@@ -195,7 +202,7 @@ def _stored(view: View, kernel: Kernel, wrote: list[tuple[bytes, int]]) -> list[
 
 
 def _change(
-    header: Header,
+    time_ns: int,
     revision: int,
     commit: CommitEntry,
     entry: ChangeEntry,
@@ -211,7 +218,7 @@ def _change(
         operation=Operation(entry.operation),
         version=entry.version,
         previous_revision=entry.previous,
-        at=from_ns(header.time_ns),
+        at=from_ns(time_ns),
         state_class=StateClass(entry.state_class),
         commit_id=commit.commit_id.hex(),
         actor=commit.actor,
@@ -224,7 +231,7 @@ def _change(
 
 
 def _event(
-    kernel: Kernel, header: Header, revision: int, commit: CommitEntry, entry: EventEntry
+    kernel: Kernel, time_ns: int, revision: int, commit: CommitEntry, entry: EventEntry
 ) -> StateEvent:
     _, at = unpack_text(entry.owner, 0)
     scope, _ = unpack_scope(entry.owner, at)
@@ -234,7 +241,7 @@ def _event(
         id=entry.id.hex(),
         scope=scope,
         name=entry.name,
-        at=from_ns(header.time_ns),
+        at=from_ns(time_ns),
         data=decode(payload),
         causes=tuple(entry.causes),
         commit_id=commit.commit_id.hex(),
