@@ -18,7 +18,7 @@ from holdfast.timeline.entry import TimelineEntry, started_at
 from holdfast.timeline.graph import CausalityGraph, Link, Missing, TimelineStep, Why
 from holdfast.timeline.order import broken_up, depths, heaviest, in_order, parts
 
-_ID: Final = re.compile(r"[0-9a-f]{32}|[0-9a-f]{16}")
+_ID: Final = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{16})(?= \(|$)")
 _NONE: Final = timedelta(0)
 
 
@@ -67,13 +67,19 @@ class _Draft:
         commit = entry.commit_id or f"revision {entry.revision}"
         if entry.causes or (entry.id and entry.context is None):
             return "event", entry.id or f"{commit}/{entry.index}"
-        if entry.context is None or self._is_id(entry.cause):
+        if entry.context is None or self._named(entry.cause) is not None:
             return "commit", commit
         return "span", entry.context.span
 
-    def _is_id(self, name: str | None) -> bool:
-        """Say whether a commit's cause names something; it may be any text."""
-        return name is not None and (name in self._known or _ID.fullmatch(name) is not None)
+    def _named(self, cause: str | None) -> str | None:
+        """Return the id that a commit's cause names, if it does: it may be any text.
+
+        A failover's replay writes a remark behind it.
+        """
+        if cause is None or cause in self._known:
+            return cause
+        found = _ID.match(cause)
+        return None if found is None else found[0]
 
     def connect(self) -> None:
         """Draw every edge that ids tell of."""
@@ -87,8 +93,9 @@ class _Draft:
             for entry in self.entries[number] if kind != "span" else ():
                 if entry.context is not None:
                     self._draw(self._numbers["span", entry.context.span], number, "parent")
-                if entry.cause is not None and self._is_id(entry.cause):
-                    self._link(names, number, entry.cause, "cause")
+                named = self._named(entry.cause)
+                if named is not None:
+                    self._link(names, number, named, "cause")
                 for cause in entry.causes:
                     self._link(names, number, cause, "cause")
 

@@ -197,12 +197,7 @@ def _fields(entry: TimelineEntry) -> list[tuple[str, str]]:
 
 def _left_behind(timeline: Timeline, *, sensitive: bool) -> list[str]:
     """Return the table of what the timeline's own entries have left."""
-    left: dict[tuple[object, str], TimelineEntry] = {}
-    for entry in timeline:
-        if entry.key is not None and (entry.wrote or entry.removed):
-            left.pop((entry.scope, entry.key), None)
-            if entry.wrote:
-                left[entry.scope, entry.key] = entry
+    left = timeline.writes_at(-1) if timeline.entries else {}
     if not left:
         return []
     out = [

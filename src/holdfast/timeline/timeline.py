@@ -102,34 +102,7 @@ class Timeline(Sequence[TimelineEntry]):
             HorizonError: A value has been trimmed, and nothing is to stand for it.
             InvalidArgumentError: There is no such entry.
         """
-        index = at.index if isinstance(at, TimelineEntry) else at
-        if isinstance(index, bool) or not isinstance(index, int):
-            raise InvalidArgumentError("at is an entry of the timeline, or its index")
-        if index < 0:
-            index += len(self.entries)
-        if not 0 <= index < len(self.entries):
-            raise InvalidArgumentError(f"the timeline has {len(self.entries)} entries")
-        if isinstance(at, TimelineEntry) and self.entries[index] is not at:
-            raise InvalidArgumentError("the entry is of another timeline")
-        return self._left(self.entries[: index + 1], trimmed)
-
-    @property
-    def final_state(self) -> dict[tuple[StateScope, str], Any]:
-        """The values that the timeline's own entries have left behind.
-
-        Raises:
-            HorizonError: Retention has trimmed one of them; `state_at` takes what to show then.
-        """
-        return self._left(self.entries, MISSING)
-
-    @staticmethod
-    def _left(entries: Sequence[TimelineEntry], trimmed: Any) -> dict[tuple[StateScope, str], Any]:
-        left: dict[tuple[StateScope, str], TimelineEntry] = {}
-        for entry in entries:
-            if entry.key is not None and (entry.wrote or entry.removed):
-                left.pop((entry.scope, entry.key), None)
-                if entry.wrote:
-                    left[entry.scope, entry.key] = entry
+        left = self.writes_at(at)
         for entry in left.values():
             if not entry.readable and trimmed is MISSING:
                 raise HorizonError(
@@ -139,6 +112,38 @@ class Timeline(Sequence[TimelineEntry]):
                     requested=entry.revision,
                 )
         return {place: e.value if e.readable else trimmed for place, e in left.items()}
+
+    def writes_at(self, at: TimelineEntry | int) -> dict[tuple[StateScope, str], TimelineEntry]:
+        """Return the entries that wrote what `state_at` returns.
+
+        Raises:
+            InvalidArgumentError: There is no such entry.
+        """
+        index = at.index if isinstance(at, TimelineEntry) else at
+        if isinstance(index, bool) or not isinstance(index, int):
+            raise InvalidArgumentError("at is an entry of the timeline, or its index")
+        if index < 0:
+            index += len(self.entries)
+        if not 0 <= index < len(self.entries):
+            raise InvalidArgumentError(f"the timeline has {len(self.entries)} entries")
+        if isinstance(at, TimelineEntry) and self.entries[index] is not at:
+            raise InvalidArgumentError("the entry is of another timeline")
+        left: dict[tuple[StateScope, str], TimelineEntry] = {}
+        for entry in self.entries[: index + 1]:
+            if entry.key is not None and (entry.wrote or entry.removed):
+                left.pop((entry.scope, entry.key), None)
+                if entry.wrote:
+                    left[entry.scope, entry.key] = entry
+        return left
+
+    @property
+    def final_state(self) -> dict[tuple[StateScope, str], Any]:
+        """The values that the timeline's own entries have left behind.
+
+        Raises:
+            HorizonError: Retention has trimmed one of them; `state_at` takes what to show then.
+        """
+        return self.state_at(-1) if self.entries else {}
 
     def render(self, format: Format = "tree", *, sensitive: bool = False) -> str:
         """Return the timeline as text to look at.
