@@ -38,6 +38,7 @@ from holdfast.manager import StateManager
 from holdfast.opening import open, repair
 from holdfast.reading import StateReader
 from holdfast.store.compact import CompactReport
+from holdfast.store.inspection import Inspection
 from holdfast.store.kernel import StoreSettings
 from holdfast.store.options import WriteOptions
 from holdfast.store.policy import ScopePolicy
@@ -64,6 +65,7 @@ from holdfast.streams.consumer import Consumer
 from holdfast.streams.consumers import Consumers, ConsumerStatus, DeadLetter
 from holdfast.streams.retry import Retry
 from holdfast.streams.watch import Watch
+from holdfast.timeline import CausalityGraph, Timeline, TimelineEntry, TimelineStep
 from holdfast.transaction import Snapshot, StateTransaction
 from holdfast.views import ScopeView
 
@@ -77,6 +79,7 @@ __all__ = [
     "AsyncStateManager",
     "AsyncStateReader",
     "Batch",
+    "CausalityGraph",
     "Change",
     "CompactReport",
     "ComponentHealth",
@@ -104,6 +107,7 @@ __all__ = [
     "Health",
     "HistoryPolicy",
     "HorizonError",
+    "Inspection",
     "LeaseLostError",
     "Operation",
     "OutcomeUnknownError",
@@ -128,6 +132,9 @@ __all__ = [
     "StateTransaction",
     "StateValue",
     "StoreSettings",
+    "Timeline",
+    "TimelineEntry",
+    "TimelineStep",
     "UsageError",
     "Watch",
     "WriteOptions",

@@ -21,6 +21,7 @@ from holdfast.store import history, lines, status
 from holdfast.store.address import Addressing
 from holdfast.store.codec import decode
 from holdfast.store.compact import stored_policies
+from holdfast.store.inspection import Inspection, inspect_record
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing, check_limit
 from holdfast.store.past import Found
@@ -38,6 +39,7 @@ from holdfast.store.verify import Problem, verify
 from holdfast.streams.consumers import Consumers
 from holdfast.streams.streams import Streams
 from holdfast.streams.watch import Watch
+from holdfast.timeline import Timeline, TimelineReader
 from holdfast.transaction import Snapshot
 
 T = TypeVar("T")
@@ -317,6 +319,47 @@ class StateReader:
         """
         start, stop = self._listing.reach(scope, prefix)
         return history.differences(self._kernel, before, after, start, stop)
+
+    def timeline(
+        self,
+        correlation: str | None = None,
+        *,
+        scope: Scope | None = None,
+        key: str | None = None,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+        limit: int | None = None,
+    ) -> Timeline:
+        """Return what happened, in order: changes and events, with their values of that moment.
+
+        Where the journal has been trimmed, the timeline says so (`Timeline.complete`).
+
+        Args:
+            correlation: Of a piece of work. Found by an index, however large the store.
+            scope: Of what happened in a scope.
+            key: Of what happened to this key of the scope.
+            since: Only what is behind this revision or aware datetime.
+            until: Nothing behind this one.
+            limit: At most so many entries.
+
+        Raises:
+            InvalidArgumentError: Nothing is asked for, or an argument is none.
+        """
+        reader = TimelineReader(self._kernel, self._address, self._listing, self._policies)
+        return reader.read(correlation, scope=scope, key=key, since=since, until=until, limit=limit)
+
+    def inspect(self, scope: Scope, key: str, *, revision: int | None = None) -> Inspection | None:
+        """Return what is stored of a key as it is stored, and where the journal has it.
+
+        Args:
+            scope, key: Which.
+            revision: The version that this revision wrote; by default what is there now.
+
+        Returns:
+            None where no such record is stored.
+        """
+        place = self._address.place(self._address.owner(scope), key)
+        return inspect_record(self._kernel, place, revision)
 
     # --- the store itself -----------------------------------------------------------------
 

@@ -21,7 +21,10 @@ TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
 
 _VOLATILE = [
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"), "<time>"),
-    (re.compile(r"\b[0-9a-f]{32}\b"), "<hex>"),
+    (re.compile(r"\b(?:[0-9a-f]{32}){1,2}\b"), "<hex>"),
+    (re.compile(r"(?<=  duration )[\d.]+ \w+"), "<duration>"),
+    (re.compile(r"\+[\d.]+(?: \w+)? +(?=r\d)"), "+<offset> "),
+    (re.compile(r'(?<=_us": )\d+'), "<duration>"),
     (re.compile(r'(?<=_bytes": )\d+|(?<=freed )[\d.]+ k?B'), "<size>"),
 ]
 

@@ -23,6 +23,7 @@ from holdfast.errors import ClosedError
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.report import FailoverReport
 from holdfast.reading import StateReader
+from holdfast.store.inspection import Inspection
 from holdfast.store.position import Position
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
@@ -30,6 +31,7 @@ from holdfast.store.status import Health
 from holdfast.store.transfer import CopyReport
 from holdfast.store.value import Change, Difference, GetRequest, StateValue
 from holdfast.store.verify import Problem
+from holdfast.timeline import Timeline
 from holdfast.transaction import Snapshot
 
 T = TypeVar("T")
@@ -264,6 +266,35 @@ class AsyncStateReader(Generic[Manager]):
     ) -> AsyncIterator[Difference]:
         """See `StateManager.diff`; iterate with ``async for``."""
         return self._iterate(partial(self.sync.diff, before, after, scope=scope, prefix=prefix))
+
+    async def timeline(
+        self,
+        correlation: str | None = None,
+        *,
+        scope: Scope | None = None,
+        key: str | None = None,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+        limit: int | None = None,
+    ) -> Timeline:
+        """See `StateManager.timeline`."""
+        return await self._long(
+            partial(
+                self.sync.timeline,
+                correlation,
+                scope=scope,
+                key=key,
+                since=since,
+                until=until,
+                limit=limit,
+            )
+        )
+
+    async def inspect(
+        self, scope: Scope, key: str, *, revision: int | None = None
+    ) -> Inspection | None:
+        """See `StateManager.inspect`."""
+        return await self._read(partial(self.sync.inspect, scope, key, revision=revision))
 
     # --- the store itself -----------------------------------------------------------------
 

@@ -82,7 +82,7 @@ class Spilling:
             for _ in attempts():
                 spilled = self.prepare(asked, since)
                 try:
-                    if spilled.intent.ops:
+                    if spilled.intent.ops or spilled.intent.events:
                         self._spill.kernel.commit(spilled.intent)
                 except ConflictError:
                     if not spilled.guarded:
@@ -102,7 +102,7 @@ class Spilling:
             return
         try:
             spilled = self.prepare(asked, since)
-            if spilled.intent.ops:
+            if spilled.intent.ops or spilled.intent.events:
                 spilled.intent.wake = partial(_finish, spilled, done)
                 if not self._spill.kernel.lane.submit_waking(spilled.intent):
                     return

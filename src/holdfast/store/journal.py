@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -164,7 +164,28 @@ class Header(msgspec.Struct, array_like=True, gc=False, frozen=True):
         return self.first + len(self.commits) - 1
 
 
+class Outline(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A header with its commits left as they are stored: for who wants few of many."""
+
+    format: int
+    partition: int
+    first: int
+    time_ns: int
+    previous_hash: bytes
+    digest: bytes
+    count: int
+    commits: list[msgspec.Raw]
+
+    @property
+    def last(self) -> int:
+        """The group's last revision."""
+        return self.first + len(self.commits) - 1
+
+
+_Parsed = TypeVar("_Parsed", Header, Outline)
 _decoder = msgspec.msgpack.Decoder(Header)
+_outlines = msgspec.msgpack.Decoder(Outline)
+_commits = msgspec.msgpack.Decoder(CommitEntry)
 
 
 def chain_hash(row: bytes, key: bytes | None = None) -> bytes:
@@ -186,9 +207,13 @@ def parse_header(key: bytes, row: bytes) -> Header:
         CorruptionError: It is damaged, or stands under another revision.
         FormatVersionError: A newer format.
     """
+    return _parse(_decoder, key, row)
+
+
+def _parse(decoder: msgspec.msgpack.Decoder[_Parsed], key: bytes, row: bytes) -> _Parsed:
     partition, revision = layout.journal_parts(key)
     try:
-        header = _decoder.decode(row)
+        header = decoder.decode(row)
     except (msgspec.MsgspecError, ValueError):
         raise CorruptionError(
             "a journal header does not decode", where=f"journal/{revision}"
@@ -241,6 +266,40 @@ def header_at(view: View, partition: int, revision: int) -> Header | None:
         return None
     header = parse_header(*rows[0])
     return header if header.first <= revision else None
+
+
+def commits_at(
+    view: View, partition: int, revisions: Sequence[int]
+) -> dict[int, tuple[int, CommitEntry]]:
+    """Return the commits of a partition with some revisions, each with its time, where there.
+
+    A header is read once, however many of them it holds, and only they are decoded.
+
+    Raises:
+        CorruptionError: A header is damaged.
+    """
+    found: dict[int, tuple[int, CommitEntry]] = {}
+    asked = sorted(revisions, reverse=True)  # a header stands under the last revision of its group
+    keys = [layout.journal_key(partition, revision) for revision in asked]
+    outline: Outline | None = None
+    for revision, key, row in zip(asked, keys, view.get_many(keys), strict=True):
+        if outline is None or not outline.first <= revision <= outline.last:
+            if row is None:
+                rows = view.scan(*layout.journal_range(partition, revision - 1), limit=1)
+                if not rows:
+                    continue
+                key, row = rows[0]
+            outline = _parse(_outlines, key, row)
+            if revision < outline.first:
+                continue
+        try:
+            commit = _commits.decode(outline.commits[revision - outline.first])
+        except (msgspec.MsgspecError, ValueError):
+            raise CorruptionError(
+                "a commit in a journal header does not decode", where=f"journal/{revision}"
+            ) from None
+        found[revision] = (outline.time_ns, commit)
+    return found
 
 
 def journal_horizon(view: View, partition: int) -> tuple[int, bytes]:

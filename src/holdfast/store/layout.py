@@ -147,6 +147,17 @@ def correlation_key(partition: int, correlation: str, revision: int) -> bytes:
     return CORRELATIONS + partition.to_bytes(2) + pack_text(correlation) + revision.to_bytes(8)
 
 
+def correlation_range(partition: int, correlation: str, low: int, high: int) -> tuple[bytes, bytes]:
+    """Return the range of a correlation's rows with ``low < revision <= high``."""
+    start = CORRELATIONS + partition.to_bytes(2) + pack_text(correlation)
+    return start + (low + 1).to_bytes(8), start + (high + 1).to_bytes(8)
+
+
+def correlation_revision(key: bytes) -> int:
+    """Return the revision that a correlation row names."""
+    return int.from_bytes(key[-8:])
+
+
 def scope_horizon_key(owner: bytes) -> bytes:
     """Return the row key of the horizon of a scope; `owner` is its packed tenant and scope."""
     return SCOPE_HORIZON + owner
