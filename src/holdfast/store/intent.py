@@ -149,6 +149,7 @@ class Intent:
         provisional: Where the store runs on a spill, decide by what that knows.
         repeated: A commit under the given id had happened before; nothing was done again.
         error: Why it failed, or None.
+        queued_ns: When it was queued, where somebody measures how long that takes.
     """
 
     reads: dict[bytes, int] | None = None
@@ -169,6 +170,7 @@ class Intent:
     error: BaseException | None = None
     wake: Callable[[], object] | None = None
     weight: int = 0
+    queued_ns: int = 0
     revision: int = 0
     results: Sequence[Any] = ()
 
