@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Unpack
 
+from holdfast.observe.observation import Observation
+from holdfast.observe.telling import telling
 from holdfast.store import history
 from holdfast.store.address import Addressing
 from holdfast.store.happening import emitted
@@ -74,13 +76,20 @@ class EventReader:
                 yield each
 
 
+@telling
 class Events(EventReader):
     """Emits and reads events of one tenant."""
 
     def __init__(
-        self, kernel: Kernel, address: Addressing, listing: Listing, writer: Writer
+        self,
+        kernel: Kernel,
+        address: Addressing,
+        listing: Listing,
+        writer: Writer,
+        observation: Observation,
     ) -> None:
         super().__init__(kernel, address, listing)
+        self._observation = observation
         self._writer = writer
 
     def emit(

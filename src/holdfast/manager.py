@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, Unpack
 
@@ -22,6 +22,9 @@ from holdfast.hooks.hook import Hook
 from holdfast.hooks.registry import Hooks
 from holdfast.hooks.replay import Replay
 from holdfast.hooks.report import ReplayReport
+from holdfast.observe.attaching import attach
+from holdfast.observe.settings import ObserveSettings
+from holdfast.observe.telling import telling
 from holdfast.reading import Scope, StateReader
 from holdfast.store.batches import Batches
 from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
@@ -47,6 +50,7 @@ from holdfast.views import ScopeView
 T = TypeVar("T")
 
 
+@telling
 class StateManager(StateReader):
     """A store, open for one tenant. Made by `holdfast.open`; safe for many threads.
 
@@ -62,15 +66,22 @@ class StateManager(StateReader):
     """
 
     def __init__(
-        self, kernel: Kernel, *, tenant: str = "", policies: Sequence[ScopePolicy] = ()
+        self,
+        kernel: Kernel,
+        *,
+        tenant: str = "",
+        policies: Sequence[ScopePolicy] = (),
+        observe: ObserveSettings | None = None,
     ) -> None:
-        super().__init__(kernel, tenant=tenant, policies=policies)
+        super().__init__(kernel, tenant=tenant, policies=policies, observe=observe)
         self._writer = Writer(kernel, self._address, self._policies)
         self._batches = Batches(self._writer)
-        self.events: Events = Events(kernel, self._address, self._listing, self._writer)
+        parts = kernel, self._address, self._listing, self._writer
+        self.events: Events = Events(*parts, self._observation)
         self.consumers = Consumers(self._streams, self._address)
         self._scopes = WholeScopes(kernel, self._address, self._writer, self._listing)
         self.hooks = Hooks(kernel, self._address, self)
+        attach(self)
 
     # --- one key --------------------------------------------------------------------------
 
@@ -271,13 +282,18 @@ class StateManager(StateReader):
 
     # --- transactions ---------------------------------------------------------------------
 
-    @contextmanager
-    def transaction(self, **options: Unpack[WriteOptions]) -> Iterator[StateTransaction]:
+    def transaction(
+        self, **options: Unpack[WriteOptions]
+    ) -> AbstractContextManager[StateTransaction]:
         """Open a serialisable transaction; leaving the block commits it, an exception does not.
 
         Raises:
             ConflictError: Somebody changed what it read (at the read, or at the end).
         """
+        return self._transaction(options)
+
+    @contextmanager
+    def _transaction(self, options: WriteOptions) -> Iterator[StateTransaction]:
         tx = self._begin()
         try:
             yield tx
@@ -298,7 +314,7 @@ class StateManager(StateReader):
         try:
             for attempt in attempts():
                 try:
-                    with self.transaction(**options) as tx:
+                    with self._transaction(options) as tx:
                         result = fn(tx)
                     return result
                 except ConflictError as error:

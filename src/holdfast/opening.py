@@ -16,11 +16,13 @@ from holdfast.errors import ConfigurationError
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.settings import REMOTE_TIMEOUT, FailoverSettings
 from holdfast.manager import StateManager
+from holdfast.observe.settings import ObserveSettings
 from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.store.policy import ScopePolicy
 from holdfast.store.repair import RepairReport, repair_store
 
 _STORE_FIELDS = {field.name for field in dataclasses.fields(StoreSettings)}
+_OBSERVED = {field.name for field in dataclasses.fields(ObserveSettings)}
 
 
 def open(  # noqa: A001 - holdfast.open reads as one says it
@@ -50,7 +52,8 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
         failover: Go on with a local spill while the store is away. The URL form is
             ``failover:?primary=…&spill=…``, both percent-encoded.
         hooks: Load these hooks; see `Hooks.load`.
-        **options: Fields of `StoreSettings`, and options of the engine.
+        **options: Fields of `StoreSettings`, of `ObserveSettings` (``metrics=True``), and options
+            of the engine.
 
     Raises:
         ConfigurationError: Unknown scheme or option, or a value that cannot be.
@@ -74,23 +77,26 @@ def open(  # noqa: A001 - holdfast.open reads as one says it
         if url.scheme == "failover":
             url, failover = failover_url(url, failover)
         options = {**url.params, **options}
+        watched = {name: options.pop(name) for name in list(options) if name in _OBSERVED}
         values |= {name: options.pop(name) for name in list(options) if name in _STORE_FIELDS}
         target = EngineURL(url.scheme, url.location, options)
     else:
+        watched = {name: options.pop(name) for name in list(options) if name in _OBSERVED}
         values |= {name: options.pop(name) for name in list(options) if name in _STORE_FIELDS}
         if options:
             raise ConfigurationError(f"{', '.join(options)}: put these into the settings object")
     settings = settings_from(StoreSettings, values, what="store")
+    observe = settings_from(ObserveSettings, watched, what="observe")
     if failover is None or read_only:  # a spill is its writer's; who only reads needs none
         kernel = open_kernel(target, settings, clock)
     else:
         kernel = open_with_failover(target, settings, failover, clock)
-    state = StateManager(kernel, tenant=tenant, policies=policies)
     try:
+        state = StateManager(kernel, tenant=tenant, policies=policies, observe=observe)
         for hook in hooks:
             state.hooks.load(hook)
-    except BaseException:
-        state.close()
+    except BaseException:  # a bad policy, a missing package or hook: nothing stays open
+        kernel.close()
         raise
     return state
 

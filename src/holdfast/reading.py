@@ -7,16 +7,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from datetime import datetime
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast, overload
 
+from holdfast.correlation import CorrelationContext
 from holdfast.engines.registry import new_engine
-from holdfast.errors import ConfigurationError, EphemeralMixError, InvalidArgumentError
+from holdfast.errors import (
+    ConfigurationError,
+    EphemeralMixError,
+    InvalidArgumentError,
+    StateError,
+)
 from holdfast.events import EventReader
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.report import FailoverReport
+from holdfast.observe.analysis import analyze
+from holdfast.observe.findings import Analysis
+from holdfast.observe.metrics import Metrics
+from holdfast.observe.observation import Observation
+from holdfast.observe.scopes import ScopeStats
+from holdfast.observe.settings import ObserveSettings
+from holdfast.observe.telling import telling
 from holdfast.store import history, lines, status
 from holdfast.store.address import Addressing
 from holdfast.store.codec import decode
@@ -45,24 +58,33 @@ from holdfast.transaction import Snapshot
 T = TypeVar("T")
 D = TypeVar("D")
 Scope = StateScope | str
+Correlation = str | CorrelationContext | None
 
 
+@telling
 class StateReader:
     """The reading verbs of a store, open for one tenant; safe for many threads.
 
     Every verb that takes a scope takes a `StateScope` or its text. Values returned are the
-    caller's own.
+    caller's own. `correlation` (an id, or a `CorrelationContext`) says what a read belongs to: in
+    logs and spans, in the event of a read that fails, and where policy records reads.
 
     Attributes:
         events: Reads what happened.
     """
 
     def __init__(
-        self, kernel: Kernel, *, tenant: str = "", policies: Sequence[ScopePolicy] = ()
+        self,
+        kernel: Kernel,
+        *,
+        tenant: str = "",
+        policies: Sequence[ScopePolicy] = (),
+        observe: ObserveSettings | None = None,
     ) -> None:
         self._kernel = kernel
         self._address = Addressing(tenant, kernel.key_limit)
         self._policies = Policies(policies)
+        self._observation = Observation(kernel, self._address, self._policies, observe)
         self._listing = Listing(kernel, self._address)
         self.events = EventReader(kernel, self._address, self._listing)
         self._streams = Streams(kernel, self._listing)
@@ -79,12 +101,24 @@ class StateReader:
 
     @overload
     def get(
-        self, scope: Scope, key: str, default: Any = None, *, as_of: int | datetime | None = None
+        self,
+        scope: Scope,
+        key: str,
+        default: Any = None,
+        *,
+        as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> Any: ...
 
     @overload
     def get(
-        self, scope: Scope, key: str, *, type: type[T], as_of: int | datetime | None = None
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        type: type[T],
+        as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> T | None: ...
 
     @overload
@@ -96,6 +130,7 @@ class StateReader:
         *,
         type: type[T],
         as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> T | D: ...
 
     def get(
@@ -106,6 +141,7 @@ class StateReader:
         *,
         type: Any = None,
         as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> Any:
         """Return the value of a key, or `default` where there is none.
 
@@ -115,6 +151,7 @@ class StateReader:
             default: What to return for an absent or expired key.
             type: Convert to this msgspec Struct, dataclass, pydantic model or generic type.
             as_of: A revision, or an aware datetime, to read the past.
+            correlation: What the read belongs to.
 
         Raises:
             WrongTypeError: The value does not fit `type`.
@@ -122,40 +159,61 @@ class StateReader:
             EphemeralMixError: The past was asked of a key that is ephemeral in this process.
             CorruptionError: What is stored is damaged.
         """
-        address = self._address
-        place = address.place(address.owner(scope), key)
-        if as_of is not None:
-            found = self._past(place, as_of)
-            value = default if found is None else decode(found.payload)
-            missing = found is None
-        else:
-            if self._kernel.ephemeral.entries:
-                entry = self._ephemeral(place)
-                if entry is not None:
-                    return entry.value if type is None else self._typed(entry, type, scope, key)
-            if type is None:
-                return self._kernel.reader.value(place, default)
-            value = self._kernel.reader.value(place, MISSING)
-            missing = value is MISSING
-        if missing:
-            return default
-        return value if type is None else as_type(value, type, f"{scope}/{key}")
+        try:
+            if correlation is not None:
+                self._observation.check(correlation)
+            address = self._address
+            place = address.place(address.owner(scope), key)
+            if as_of is not None:
+                found = self._past(place, as_of)
+                value = default if found is None else decode(found.payload)
+                missing = found is None
+            else:
+                if self._kernel.ephemeral.entries:
+                    entry = self._ephemeral(place)
+                    if entry is not None:
+                        return entry.value if type is None else self._typed(entry, type, scope, key)
+                if type is None:
+                    return self._kernel.reader.value(place, default)
+                value = self._kernel.reader.value(place, MISSING)
+                missing = value is MISSING
+            if missing:
+                return default
+            return value if type is None else as_type(value, type, f"{scope}/{key}")
+        except StateError as error:
+            self._observation.told("get", scope, key, error, correlation)
+            raise
 
     def get_with_metadata(
-        self, scope: Scope, key: str, *, as_of: int | datetime | None = None
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> StateValue | None:
         """Return the value with its metadata, or None."""
+        return self._find(scope, key, as_of)
+
+    def _find(
+        self, scope: Scope, key: str, as_of: int | datetime | None = None
+    ) -> StateValue | None:
         place = self._address.place(self._address.owner(scope), key)
         if as_of is not None:
             found = self._past(place, as_of)
             return None if found is None else state_value(found)
         return self._ephemeral(place) or self._state_value(place)
 
-    def exists(self, scope: Scope, key: str) -> bool:
+    def exists(self, scope: Scope, key: str, *, correlation: Correlation = None) -> bool:
         """Say whether the key is there."""
-        return self.get_with_metadata(scope, key) is not None
+        return self._find(scope, key) is not None
 
-    def get_batch(self, requests: Iterable[GetRequest | tuple[Scope, str]]) -> list[Any]:
+    def get_batch(
+        self,
+        requests: Iterable[GetRequest | tuple[Scope, str]],
+        *,
+        correlation: Correlation = None,
+    ) -> list[Any]:
         """Return the values of many keys in one consistent read, None where absent.
 
         An item that cannot be read has its `StateError` in its place.
@@ -174,6 +232,7 @@ class StateReader:
         limit: int | None = None,
         reverse: bool = False,
         as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> list[str]:
         """Return the keys of a scope in order of their UTF-8 bytes.
 
@@ -184,6 +243,7 @@ class StateReader:
             limit: At most so many.
             reverse: Descending.
             as_of: A revision or an aware datetime.
+            correlation: What the read belongs to.
         """
         return list(self._listing.keys(scope, prefix, after, limit, reverse, as_of))
 
@@ -196,6 +256,7 @@ class StateReader:
         limit: int | None = None,
         reverse: bool = False,
         as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> Iterator[tuple[str, StateValue]]:
         """Yield ``(key, StateValue)`` pairs in order, all as of the first page's moment.
 
@@ -203,24 +264,40 @@ class StateReader:
         """
         return self._listing.values(scope, prefix, after, limit, reverse, as_of)
 
-    def count(self, scope: Scope, *, prefix: str = "", as_of: int | datetime | None = None) -> int:
+    def count(
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        as_of: int | datetime | None = None,
+        correlation: Correlation = None,
+    ) -> int:
         """Count the keys of a scope."""
         return self._listing.count(scope, prefix, as_of)
 
     def scopes(
-        self, kind: ScopeKind | None = None, *, within: Scope | None = None
+        self,
+        kind: ScopeKind | None = None,
+        *,
+        within: Scope | None = None,
+        correlation: Correlation = None,
     ) -> list[StateScope]:
         """Return the scopes that hold a key; of one kind, or the steps within a workflow."""
         inside = None if within is None else self._address.scope(within)
         return list(self._listing.scopes(kind, inside))
 
-    def scope_exists(self, scope: Scope) -> bool:
+    def scope_exists(self, scope: Scope, *, correlation: Correlation = None) -> bool:
         """Say whether a scope holds a key."""
         return self._listing.exists(scope)
 
-    @contextmanager
-    def snapshot(self, *, as_of: int | datetime | None = None) -> Iterator[Snapshot]:
+    def snapshot(
+        self, *, as_of: int | datetime | None = None, correlation: Correlation = None
+    ) -> AbstractContextManager[Snapshot]:
         """Show the whole store as of one revision: now, or `as_of`. Reads only, no conflicts."""
+        return self._snapshot(as_of)
+
+    @contextmanager
+    def _snapshot(self, as_of: int | datetime | None = None) -> Iterator[Snapshot]:
         reader = self._kernel.reader
         if as_of is not None:
             reader.settle(as_of)
@@ -230,7 +307,13 @@ class StateReader:
             yield Snapshot(self._kernel, self._address, self._listing, moment)
 
     def history(
-        self, scope: Scope, key: str, *, newest_first: bool = True, limit: int | None = None
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        newest_first: bool = True,
+        limit: int | None = None,
+        correlation: Correlation = None,
     ) -> Iterator[Change]:
         """Yield the versions of a key that retention has kept, deletes included, with values."""
         place = self._address.place(self._address.owner(scope), key)
@@ -246,6 +329,7 @@ class StateReader:
         prefix: str = "",
         limit: int | None = None,
         values: bool = True,
+        correlation: Correlation = None,
     ) -> Iterator[Change]:
         """Yield what was committed after revision `since`, in order.
 
@@ -257,6 +341,7 @@ class StateReader:
             scope, prefix: Only keys of this scope, with this prefix.
             limit: At most so many.
             values: Read the values too.
+            correlation: What the read belongs to; it selects nothing.
 
         Raises:
             HorizonError: The journal no longer reaches back to `since`.
@@ -311,6 +396,7 @@ class StateReader:
         *,
         scope: Scope | None = None,
         prefix: str = "",
+        correlation: Correlation = None,
     ) -> Iterator[Difference]:
         """Yield the keys that differ between two moments; `after` is now by default.
 
@@ -376,6 +462,46 @@ class StateReader:
         return Consumers(self._streams, self._address).judged(found)
 
     @property
+    def metrics(self) -> Metrics:
+        """The figures of this process and of the store."""
+        return self._observation.metrics
+
+    def stats(self, scope: Scope | None = None) -> ScopeStats:
+        """Return what this process has done in a scope, or in all: reads, writes, hits, latencies.
+
+        Args:
+            scope: One scope; None for all, with the figures of each that is kept.
+
+        Raises:
+            ConfigurationError: Nothing is counted: the store was opened without ``metrics=True``.
+        """
+        return self._observation.stats(scope)
+
+    def analyze(
+        self,
+        scope: Scope | None = None,
+        *,
+        window: timedelta = timedelta(days=7),
+        top: int = 10,
+        correlation: Correlation = None,
+    ) -> Analysis:
+        """Report the hot, the cold and the growing scopes and keys, by journal and data.
+
+        It walks the tenant's data and history in pages, and the journal back to the beginning of
+        the window. Writers are not held up.
+
+        Args:
+            scope: Only this scope.
+            window: Writes of this time, up to now, are counted.
+            top: How many each list has at most.
+            correlation: What the read belongs to.
+
+        Raises:
+            InvalidArgumentError: The window is not positive, or `top` is no count.
+        """
+        return analyze(self._kernel, self._listing.reach(scope, ""), window, top)
+
+    @property
     def failover(self) -> FailoverReport:
         """Where a store with failover runs, and what its replays met.
 
@@ -425,18 +551,20 @@ class StateReader:
         """Return the history policies stored in the store."""
         return stored_policies(self._kernel)
 
-    def export_lines(self) -> Iterator[str]:
+    def export_lines(self, *, correlation: Correlation = None) -> Iterator[str]:
         """Yield the tenant's current state as JSON Lines, lossless, as of one revision.
 
         Ephemeral values are not included.
         """
-        with self.snapshot() as snapshot:
+        with self._snapshot() as snapshot:
             yield lines.header_line(snapshot.revision, self._kernel.info.lineage.hex())
             for scope in snapshot.scopes():
                 for key, item in snapshot.scan(scope):
                     yield lines.record_line(scope, key, item)
 
-    def find_commit(self, commit_id: bytes | str, *, since: int = 0) -> int | None:
+    def find_commit(
+        self, commit_id: bytes | str, *, since: int = 0, correlation: Correlation = None
+    ) -> int | None:
         """Return the revision of a commit, or None if it did not happen.
 
         The way to resolve an `OutcomeUnknownError`. It waits for a commit still in flight.
@@ -444,6 +572,7 @@ class StateReader:
         Args:
             commit_id: 16 bytes or their hex, as the error carries it.
             since: A revision known before the attempt; the search begins there.
+            correlation: What the read belongs to.
         """
         try:
             raw = bytes.fromhex(commit_id) if isinstance(commit_id, str) else commit_id

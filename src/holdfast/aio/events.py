@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from holdfast.events import EventReader, Events
+from holdfast.observe.telling import telling
 from holdfast.store.intent import Intent
 from holdfast.store.options import WriteOptions
 from holdfast.store.scope import StateScope
@@ -48,6 +49,7 @@ class AsyncEventReader:
         )
 
 
+@telling
 class AsyncEvents(AsyncEventReader):
     """See `Events`."""
 
@@ -57,6 +59,7 @@ class AsyncEvents(AsyncEventReader):
         super().__init__(events, iterate)
         self._events = events
         self._commit = commit
+        self._observation = events._observation
 
     async def emit(
         self,

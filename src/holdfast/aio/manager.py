@@ -12,7 +12,7 @@ import inspect
 import os
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, Unpack, cast
@@ -28,6 +28,8 @@ from holdfast.hooks.hook import Hook
 from holdfast.hooks.registry import Hooks
 from holdfast.hooks.report import ReplayReport
 from holdfast.manager import StateManager
+from holdfast.observe.attaching import attach_async
+from holdfast.observe.telling import telling
 from holdfast.store.compact import CompactReport
 from holdfast.store.intent import Intent
 from holdfast.store.options import WriteOptions
@@ -45,6 +47,7 @@ T = TypeVar("T")
 _LARGE = 64 * 1024  # texts and bytes from here on are encoded off the loop
 
 
+@telling
 class AsyncStateManager(AsyncStateReader[StateManager]):
     """The verbs of `StateManager`, awaited. Made by `holdfast.open_async`.
 
@@ -66,6 +69,7 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         self._wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker] = (
             weakref.WeakKeyDictionary()
         )
+        attach_async(self)
 
     # --- one key --------------------------------------------------------------------------
 
@@ -165,7 +169,7 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
             tx.update(scope, key, lambda _: new)
             return new
 
-        return await self.transact(change, **options)
+        return await self._transact(change, options)
 
     # --- many keys ------------------------------------------------------------------------
 
@@ -233,12 +237,17 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
 
     # --- transactions ---------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def transaction(self, **options: Unpack[WriteOptions]) -> AsyncIterator[StateTransaction]:
+    def transaction(
+        self, **options: Unpack[WriteOptions]
+    ) -> AbstractAsyncContextManager[StateTransaction]:
         """See `StateManager.transaction`. The block may await; nothing is locked meanwhile.
 
         The transaction's own verbs are plain calls: they read inline and buffer writes.
         """
+        return self._transaction(options)
+
+    @asynccontextmanager
+    async def _transaction(self, options: WriteOptions) -> AsyncIterator[StateTransaction]:
         tx = await self._read(self.sync._begin)
         try:
             yield tx
@@ -255,11 +264,18 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         **options: Unpack[WriteOptions],
     ) -> T:
         """See `StateManager.transact`; `fn` may be a coroutine function."""
+        return await self._transact(fn, options)
+
+    async def _transact(
+        self,
+        fn: Callable[[StateTransaction], Awaitable[T]] | Callable[[StateTransaction], T],
+        options: WriteOptions,
+    ) -> T:
         turn = None
         try:
             for attempt in attempts():
                 try:
-                    async with self.transaction(**options) as tx:
+                    async with self._transaction(options) as tx:
                         result = fn(tx)
                         if inspect.isawaitable(result):
                             result = await result

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
@@ -22,7 +22,10 @@ from holdfast.aio.streams import AsyncWatch
 from holdfast.errors import ClosedError
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.report import FailoverReport
-from holdfast.reading import StateReader
+from holdfast.observe.findings import Analysis
+from holdfast.observe.metrics import Metrics
+from holdfast.observe.scopes import ScopeStats
+from holdfast.reading import Correlation, StateReader
 from holdfast.store.inspection import Inspection
 from holdfast.store.position import Position
 from holdfast.store.retention import HistoryPolicy
@@ -56,6 +59,7 @@ class AsyncStateReader(Generic[Manager]):
     def __init__(self, manager: Manager, *, workers: int = 8) -> None:
         self.sync = manager
         self._kernel = manager._kernel
+        self._observation = manager._observation
         # With failover a read may have to wait for the switch, and looks into a file meanwhile.
         failover = isinstance(self._kernel, FailoverKernel)
         self._remote = failover or self._kernel.engine.traits.remote
@@ -82,12 +86,24 @@ class AsyncStateReader(Generic[Manager]):
 
     @overload
     async def get(
-        self, scope: Scope, key: str, default: Any = None, *, as_of: int | datetime | None = None
+        self,
+        scope: Scope,
+        key: str,
+        default: Any = None,
+        *,
+        as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> Any: ...
 
     @overload
     async def get(
-        self, scope: Scope, key: str, *, type: type[T], as_of: int | datetime | None = None
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        type: type[T],
+        as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> T | None: ...
 
     @overload
@@ -99,6 +115,7 @@ class AsyncStateReader(Generic[Manager]):
         *,
         type: type[T],
         as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> T | D: ...
 
     async def get(
@@ -109,31 +126,42 @@ class AsyncStateReader(Generic[Manager]):
         *,
         type: Any = None,
         as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> Any:
         """See `StateManager.get`."""
-        if self._remote:
-            return await self._off(
-                partial(self.sync.get, scope, key, default, type=type, as_of=as_of)
-            )
-        if type is None and as_of is None:
+        if type is None and as_of is None and correlation is None and not self._remote:
             return self.sync.get(scope, key, default)
-        return self.sync.get(scope, key, default, type=type, as_of=as_of)
+        get = partial(
+            self.sync.get, scope, key, default, type=type, as_of=as_of, correlation=correlation
+        )
+        return await self._read(get)
 
     async def get_with_metadata(
-        self, scope: Scope, key: str, *, as_of: int | datetime | None = None
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> StateValue | None:
         """See `StateManager.get_with_metadata`."""
-        return await self._read(partial(self.sync.get_with_metadata, scope, key, as_of=as_of))
+        find = self.sync.get_with_metadata
+        return await self._read(partial(find, scope, key, as_of=as_of, correlation=correlation))
 
-    async def exists(self, scope: Scope, key: str) -> bool:
+    async def exists(self, scope: Scope, key: str, *, correlation: Correlation = None) -> bool:
         """See `StateManager.exists`."""
-        return await self._read(partial(self.sync.exists, scope, key))
+        return await self._read(partial(self.sync.exists, scope, key, correlation=correlation))
 
     # --- many keys ------------------------------------------------------------------------
 
-    async def get_batch(self, requests: Iterable[GetRequest | tuple[Scope, str]]) -> list[Any]:
+    async def get_batch(
+        self,
+        requests: Iterable[GetRequest | tuple[Scope, str]],
+        *,
+        correlation: Correlation = None,
+    ) -> list[Any]:
         """See `StateManager.get_batch`."""
-        return await self._read(partial(self.sync.get_batch, requests))
+        return await self._read(partial(self.sync.get_batch, requests, correlation=correlation))
 
     async def list_keys(
         self,
@@ -144,6 +172,7 @@ class AsyncStateReader(Generic[Manager]):
         limit: int | None = None,
         reverse: bool = False,
         as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> list[str]:
         """See `StateManager.list_keys`."""
         return await self._long(
@@ -155,6 +184,7 @@ class AsyncStateReader(Generic[Manager]):
                 limit=limit,
                 reverse=reverse,
                 as_of=as_of,
+                correlation=correlation,
             )
         )
 
@@ -167,6 +197,7 @@ class AsyncStateReader(Generic[Manager]):
         limit: int | None = None,
         reverse: bool = False,
         as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> AsyncIterator[tuple[str, StateValue]]:
         """See `StateManager.scan`; iterate with ``async for``."""
         return self._iterate(
@@ -178,41 +209,68 @@ class AsyncStateReader(Generic[Manager]):
                 limit=limit,
                 reverse=reverse,
                 as_of=as_of,
+                correlation=correlation,
             )
         )
 
     async def count(
-        self, scope: Scope, *, prefix: str = "", as_of: int | datetime | None = None
+        self,
+        scope: Scope,
+        *,
+        prefix: str = "",
+        as_of: int | datetime | None = None,
+        correlation: Correlation = None,
     ) -> int:
         """See `StateManager.count`."""
-        return await self._long(partial(self.sync.count, scope, prefix=prefix, as_of=as_of))
+        count = partial(self.sync.count, prefix=prefix, as_of=as_of, correlation=correlation)
+        return await self._long(partial(count, scope))
 
     # --- scopes ---------------------------------------------------------------------------
 
     async def scopes(
-        self, kind: ScopeKind | None = None, *, within: Scope | None = None
+        self,
+        kind: ScopeKind | None = None,
+        *,
+        within: Scope | None = None,
+        correlation: Correlation = None,
     ) -> list[StateScope]:
         """See `StateManager.scopes`."""
-        return await self._long(partial(self.sync.scopes, kind, within=within))
+        scopes = self.sync.scopes
+        return await self._long(partial(scopes, kind, within=within, correlation=correlation))
 
-    async def scope_exists(self, scope: Scope) -> bool:
+    async def scope_exists(self, scope: Scope, *, correlation: Correlation = None) -> bool:
         """See `StateManager.scope_exists`."""
-        return await self._read(partial(self.sync.scope_exists, scope))
+        return await self._read(partial(self.sync.scope_exists, scope, correlation=correlation))
 
     @asynccontextmanager
-    async def snapshot(self, *, as_of: int | datetime | None = None) -> AsyncIterator[Snapshot]:
+    async def snapshot(
+        self, *, as_of: int | datetime | None = None, correlation: Correlation = None
+    ) -> AsyncIterator[Snapshot]:
         """See `StateManager.snapshot`."""
-        with self.sync.snapshot(as_of=as_of) as snapshot:
+        with self.sync.snapshot(as_of=as_of, correlation=correlation) as snapshot:
             yield snapshot
 
     # --- the past -------------------------------------------------------------------------
 
     def history(
-        self, scope: Scope, key: str, *, newest_first: bool = True, limit: int | None = None
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        newest_first: bool = True,
+        limit: int | None = None,
+        correlation: Correlation = None,
     ) -> AsyncIterator[Change]:
         """See `StateManager.history`; iterate with ``async for``."""
         return self._iterate(
-            partial(self.sync.history, scope, key, newest_first=newest_first, limit=limit)
+            partial(
+                self.sync.history,
+                scope,
+                key,
+                newest_first=newest_first,
+                limit=limit,
+                correlation=correlation,
+            )
         )
 
     def changes(
@@ -224,6 +282,7 @@ class AsyncStateReader(Generic[Manager]):
         prefix: str = "",
         limit: int | None = None,
         values: bool = True,
+        correlation: Correlation = None,
     ) -> AsyncIterator[Change]:
         """See `StateManager.changes`; iterate with ``async for``."""
         return self._iterate(
@@ -235,6 +294,7 @@ class AsyncStateReader(Generic[Manager]):
                 prefix=prefix,
                 limit=limit,
                 values=values,
+                correlation=correlation,
             )
         )
 
@@ -263,9 +323,11 @@ class AsyncStateReader(Generic[Manager]):
         *,
         scope: Scope | None = None,
         prefix: str = "",
+        correlation: Correlation = None,
     ) -> AsyncIterator[Difference]:
         """See `StateManager.diff`; iterate with ``async for``."""
-        return self._iterate(partial(self.sync.diff, before, after, scope=scope, prefix=prefix))
+        diff = partial(self.sync.diff, scope=scope, prefix=prefix, correlation=correlation)
+        return self._iterate(partial(diff, before, after))
 
     async def timeline(
         self,
@@ -298,9 +360,33 @@ class AsyncStateReader(Generic[Manager]):
 
     # --- the store itself -----------------------------------------------------------------
 
-    async def find_commit(self, commit_id: bytes | str, *, since: int = 0) -> int | None:
+    async def find_commit(
+        self, commit_id: bytes | str, *, since: int = 0, correlation: Correlation = None
+    ) -> int | None:
         """See `StateManager.find_commit`."""
-        return await self._off(partial(self.sync.find_commit, commit_id, since=since))
+        find = self.sync.find_commit
+        return await self._off(partial(find, commit_id, since=since, correlation=correlation))
+
+    @property
+    def metrics(self) -> Metrics:
+        """See `StateManager.metrics`."""
+        return self.sync.metrics
+
+    async def stats(self, scope: Scope | None = None) -> ScopeStats:
+        """See `StateManager.stats`."""
+        return self.sync.stats(scope)
+
+    async def analyze(
+        self,
+        scope: Scope | None = None,
+        *,
+        window: timedelta = timedelta(days=7),
+        top: int = 10,
+        correlation: Correlation = None,
+    ) -> Analysis:
+        """See `StateManager.analyze`."""
+        analyze = partial(self.sync.analyze, window=window, top=top, correlation=correlation)
+        return await self._off(partial(analyze, scope))
 
     async def info(self) -> dict[str, Any]:
         """See `StateManager.info`."""
@@ -327,9 +413,9 @@ class AsyncStateReader(Generic[Manager]):
         """See `StateManager.copy_to`; `progress` is called from a thread."""
         return await self._off(partial(self.sync.copy_to, target, progress=progress))
 
-    def export_lines(self) -> AsyncIterator[str]:
+    def export_lines(self, *, correlation: Correlation = None) -> AsyncIterator[str]:
         """See `StateManager.export_lines`; iterate with ``async for``."""
-        return self._iterate(self.sync.export_lines)
+        return self._iterate(partial(self.sync.export_lines, correlation=correlation))
 
     async def close(self) -> None:
         """See `StateManager.close`."""

@@ -305,6 +305,7 @@ class FailoverKernel(Kernel):
             self.breaker = breaking.closed(self.clock.now_ns())
             self.primary = self.side = primary
             primary.committer.feed = self._feed
+            primary.lane.told = self.lane.told
             self._knowledge.forget()
             if self.spill.outage is not None:
                 try:

@@ -23,7 +23,7 @@ from holdfast.failover.rows import INSIDE
 from holdfast.failover.spilling import Spilling, demanding
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import Kernel
-from holdfast.store.lane import Lane
+from holdfast.store.lane import Lane, Told
 from holdfast.store.lanes import Lanes
 
 if TYPE_CHECKING:
@@ -46,6 +46,18 @@ class FailoverLane:
         self._queue: SimpleQueue[tuple[Intent, Wake, int] | None] = SimpleQueue()
         self._mutex = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._told: Told | None = None
+
+    @property
+    def told(self) -> Told | None:
+        """Who hears of each group that the primary commits."""
+        return self._told
+
+    @told.setter
+    def told(self, told: Told | None) -> None:
+        self._told = told
+        if self._kernel.primary is not None:
+            self._kernel.primary.lane.told = told
 
     def submit(self, intent: Intent) -> None:
         """Commit `intent` and return when its outcome is on it."""

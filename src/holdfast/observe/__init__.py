@@ -1,1 +1,1 @@
-"""Observation: counting, timing, tracing and logging what the store does."""
+"""Observing a store: metrics, spans, logs, failures and reads as events, reports."""

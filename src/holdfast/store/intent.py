@@ -152,6 +152,7 @@ class Intent:
         repeated: A commit under the given id had happened before; nothing was done again.
         error: Why it failed, or None.
         noted: What the stage before the lane keeps with it; observers of the feed find it here.
+        queued_ns: When it was queued, where somebody measures how long that takes.
     """
 
     reads: dict[bytes, int] | None = None
@@ -173,6 +174,7 @@ class Intent:
     noted: Any = None
     wake: Callable[[], object] | None = None
     weight: int = 0
+    queued_ns: int = 0
     revision: int = 0
     results: Sequence[Any] = ()
 

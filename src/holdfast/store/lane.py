@@ -9,6 +9,7 @@ a pure function. The lane knows nothing of what is in an intent beyond places, w
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,10 @@ MAX_QUEUE = 100_000
 _FAIR_SHARE = 4  # a quarter of each group is strictly first come, first served
 
 Run = Callable[[Sequence[Intent]], None]
+
+#: Hears of each group that was committed: when that began and ended, by `time.perf_counter_ns`.
+#: MUST NOT block; the members that had to wait have their `queued_ns`.
+Told = Callable[[Sequence[Intent], int, int], None]
 
 
 def select(queue: Sequence[Intent], max_items: int, max_bytes: int) -> list[int]:
@@ -76,7 +81,12 @@ class Lane:
     Args:
         run: Commits a group and fills in each intent's outcome. It never raises.
         lead_inline: Asynchronous callers may lead as well, because a commit does not block.
+
+    Attributes:
+        told: Hears of each group; None, and nothing is timed.
     """
+
+    told: Told | None = None
 
     def __init__(self, run: Run, *, lead_inline: bool) -> None:
         self._run = run
@@ -178,6 +188,8 @@ class Lane:
                     limit=MAX_QUEUE,
                     actual=len(self._queue),
                 )
+            if self.told is not None:
+                intent.queued_ns = time.perf_counter_ns()
             self._queue.append(intent)
             self._weight += intent.weight
             if self._thread is None:
@@ -189,9 +201,13 @@ class Lane:
                 self._ready.notify()
 
     def _lead(self, group: list[Intent]) -> None:
+        told = self.told
+        began = 0 if told is None else time.perf_counter_ns()
         try:
             self._run(group)
         finally:
+            if told is not None:
+                told(group, began, time.perf_counter_ns())
             with self._mutex:
                 self._busy = False
                 self.groups += 1

@@ -7,7 +7,7 @@ what spans several partitions waits, in the engine, for all of them.
 from __future__ import annotations
 
 from holdfast.store.intent import Intent
-from holdfast.store.lane import Lane, Run
+from holdfast.store.lane import Lane, Run, Told
 from holdfast.store.partitions import Partitions
 
 
@@ -32,6 +32,16 @@ class Lanes:
     @property
     def _every(self) -> list[Lane]:
         return [*self._lanes, self._wide]
+
+    @property
+    def told(self) -> Told | None:
+        """Who hears of each group."""
+        return self._wide.told
+
+    @told.setter
+    def told(self, told: Told | None) -> None:
+        for lane in self._every:
+            lane.told = told
 
     @property
     def groups(self) -> int:

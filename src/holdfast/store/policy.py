@@ -67,11 +67,14 @@ class ScopePolicy:
         scopes: The pattern.
         state_class: Class of values set there.
         durability: What an acknowledgement means there.
+        record_reads: Reads that belong to a correlation are events (``state.read``), without
+            their values.
     """
 
     scopes: str
     state_class: StateClass | None = None
     durability: Durability | None = None
+    record_reads: bool | None = None
 
 
 class Policies:
@@ -102,3 +105,15 @@ class Policies:
             if policy.durability is not None and pattern.matches(scope):
                 return policy.durability
         return None
+
+    @property
+    def record_reads(self) -> bool:
+        """Say whether reads are recorded anywhere."""
+        return any(policy.record_reads for _, policy in self._rules)
+
+    def records_reads(self, scope: StateScope) -> bool:
+        """Say whether reads in `scope` are recorded."""
+        for pattern, policy in self._rules:
+            if policy.record_reads is not None and pattern.matches(scope):
+                return policy.record_reads
+        return False
