@@ -24,6 +24,7 @@ from proof import places
 from proof.case import Case, Counts, Refuted, Trial
 from proof.nursery import shared
 from proof.oracle import Place, text
+from proof.stores import PARTITIONS
 
 DAMAGES = 10
 KINDS = {"flip": 7, "cut": 2, "zero": 1}
@@ -50,7 +51,7 @@ def fill(order: dict[str, Any], say: Callable[..., None], listen: Callable[[], N
     """Write a store in two lives; the second one ends in a kill or an orderly close."""
     chance = random.Random(5)
     for life in range(2):
-        state = holdfast.open(order["url"])
+        state = holdfast.open(order["url"], partitions=order["partitions"])
         for number in range(60):
             scope, key = chance.choice(SCOPES), f"k{chance.randrange(8)}"
             tag = f"{life}-{number}:{chance.choice([0, 192, 1024, 4096])}"
@@ -58,7 +59,10 @@ def fill(order: dict[str, Any], say: Callable[..., None], listen: Callable[[], N
                 case 0:
                     state.delete(scope, key, durability="os")
                 case 1:
-                    items = [SetOperation(scope, f"b{at}", text(tag)) for at in range(3)]
+                    items = [
+                        SetOperation(one, f"b{at}", text(tag))
+                        for at, one in enumerate([scope, "global", "workflow:w"])
+                    ]
                     state.set_batch(items, atomic=True, durability="os")
                 case 2:
                     grown = "".join(text(f"{at}:192") for at in range(number + 20))
@@ -72,7 +76,7 @@ def fill(order: dict[str, Any], say: Callable[..., None], listen: Callable[[], N
 
 
 @functools.cache
-def _template(engine: str, closed: bool) -> tuple[Path, Known]:
+def _template(engine: str, closed: bool, partitions: int) -> tuple[Path, Known]:
     """Make a store once, and return its directory and what it holds."""
     folder = Path(tempfile.mkdtemp(prefix="holdfast-proof-template-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -80,7 +84,7 @@ def _template(engine: str, closed: bool) -> tuple[Path, Known]:
     made.mkdir()
     nursery = shared()
     nursery.abandon()
-    order = {"url": _url(engine, made), "closed": closed}
+    order = {"url": _url(engine, made), "closed": closed, "partitions": partitions}
     child = nursery.child("proof.flips:fill", order)
     if child.hear() != ["filled"]:
         raise Refuted(f"the store was not made: {child.words}")
@@ -109,8 +113,10 @@ def _url(engine: str, folder: Path) -> str:
 def attempt(trial: Trial) -> Counts:
     """Damage copies of one store in several ways, each once, and read everything."""
     chance = trial.random()
-    made, known = _template(trial.engine, chance.random() < 0.5)
+    closed, partitions = chance.random() < 0.5, chance.choice(PARTITIONS)
+    made, known = _template(trial.engine, closed, partitions)
     counts: Counter[str] = Counter()
+    counts["with several partitions"] = DAMAGES if partitions > 1 else 0
     for number in range(DAMAGES):
         copy = trial.directory / str(number)
         shutil.copytree(made, copy)
@@ -119,7 +125,8 @@ def attempt(trial: Trial) -> Counts:
         try:
             outcome = _outcome(_url(trial.engine, copy), known, victim)
         except Refuted as error:
-            raise Refuted(f"{damage}: {error}") from error
+            where = f"{partitions} partitions, {'closed' if closed else 'killed'}"
+            raise Refuted(f"{damage}, {where}: {error}") from error
         if outcome == EARLIER:
             outcome = f"{outcome} ({'cut' if damage.startswith('cut') else 'changed'})"
         counts[outcome] += 1

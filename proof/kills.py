@@ -15,6 +15,7 @@ from proof import places
 from proof.case import Case, Counts, Refuted, Trial
 from proof.nursery import Child, shared
 from proof.oracle import Oracle
+from proof.stores import PARTITIONS
 from proof.writer import KEPT
 
 CYCLES = 10
@@ -24,7 +25,9 @@ MODES = {"write": 6, "compact": 3, "copy": 1, "repair": 1}
 
 def attempt(trial: Trial) -> Counts:
     """Kill one store's writers `CYCLES` times, and compare after each."""
-    chance, oracle = trial.random(), Oracle()
+    chance = trial.random()
+    partitions = chance.choice(PARTITIONS)
+    oracle = Oracle(gaps=partitions > 1 and trial.engine == "postgres")
     oracle.kept = KEPT
     counts: Counter[str] = Counter()
     nursery = shared()
@@ -37,6 +40,7 @@ def attempt(trial: Trial) -> Counts:
         targets.mkdir()
         order = {
             "url": places.url_of(trial.engine, trial.directory / "store", chance),
+            "partitions": partitions,
             "mode": mode,
             "threads": chance.choice([1, 2, 4]),
             "seed": f"{trial.seed}/{cycle}",
@@ -60,13 +64,19 @@ def attempt(trial: Trial) -> Counts:
             oracle.hear(word)
         if trial.engine == "postgres":
             places.settle()
-        with holdfast.open(order["url"]) as state:
+        with holdfast.open(order["url"], partitions=partitions) as state:
             counts["undecided that happened"] += oracle.check(state)
             counts[f"cycles of {mode}"] += 1
             if mode in ("copy", "repair"):
                 counts[f"whole targets of {mode}"] += _targets(child, order, state)
         shutil.rmtree(targets)
-    return {"kills": CYCLES, "acknowledged": oracle.acknowledged, **counts}
+    several = CYCLES if partitions > 1 else 0
+    return {
+        "kills": CYCLES,
+        "with several partitions": several,
+        "acknowledged": oracle.acknowledged,
+        **counts,
+    }
 
 
 def _kill_somewhere(child: Child, chance: random.Random) -> None:

@@ -4,6 +4,10 @@ The writer announces each attempt with its effects, then says that it was acknow
 acknowledged attempt happened; one that was announced only happened wholly or not at all. A key
 belongs to one thread of the writer, so its history has one order. `TOTAL` belongs to all: every
 increment adds 1, so its history is 1, 2, 3 …
+
+A store may have several partitions, and then its revisions may have gaps (`gaps`). So what is
+demanded of the journal does not rest on their numbers: it has as many commits as happened, in
+ascending order, and a commit that began after another was acknowledged has the higher revision.
 """
 
 from __future__ import annotations
@@ -34,34 +38,41 @@ class Attempt:
     Attributes:
         effects: New values of places as specs, None for a delete.
         adds: It increments the total.
+        after: A revision that was acknowledged before this began.
         commit_id: Hex, where the outcome was said to be unknown.
     """
 
     effects: dict[Place, str | None]
     adds: bool
+    after: int = 0
     commit_id: str | None = None
 
 
 class Oracle:
     """The model of one store over all its writers' lives.
 
+    Args:
+        gaps: Revisions may leave out numbers: the store has several partitions, and its engine
+            commits to them at once.
+
     Attributes:
         acknowledged: How many attempts were.
         trimmed: Compactions may have trimmed histories.
         kept: How many versions those leave at least.
-        gapless: Revisions are 1, 2, 3 …, as they are with one partition.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, gaps: bool = False) -> None:
         self.acknowledged = 0
         self.trimmed = False
         self.kept = 0
-        self.gapless = True
         self._versions: dict[Place, list[tuple[str | None, int | None]]] = defaultdict(list)
         self._pending: dict[int, Attempt] = {}
         self._unknown: list[Attempt] = []
         self._sums: list[int] = []
         self._adds = 0
+        self._gaps = gaps
+        self._commits = 0
+        self._reached = 0  # the highest revision that is known to have been committed
 
     # --- what the writer says ---------------------------------------------------------------
 
@@ -70,7 +81,8 @@ class Oracle:
         kind, thread, *facts = [*word, None]
         if kind == "try":
             effects, adds, _ = facts
-            self._pending[thread] = Attempt({(s, k): spec for s, k, spec in effects}, adds)
+            known = {(s, k): spec for s, k, spec in effects}
+            self._pending[thread] = Attempt(known, adds, after=self._reached)
         elif kind == "done":
             revision, total, changed, _ = facts
             attempt = self._pending.pop(thread)
@@ -99,6 +111,11 @@ class Oracle:
         for place, spec in attempt.effects.items():
             self._versions[place].append((spec, revision))
         self._adds += attempt.adds
+        self._commits += 1
+        if revision is not None:
+            if revision <= attempt.after:
+                raise Refuted(f"{attempt}: committed as {revision}, behind what it followed")
+            self._reached = max(self._reached, revision)
 
     # --- what is there ----------------------------------------------------------------------
 
@@ -150,6 +167,7 @@ class Oracle:
         if not 0 <= more <= free:
             raise Refuted(f"total: {more:+} than acknowledged, {free} undecided")
         self._adds += more
+        self._commits += more
         return happened + more
 
     def _is_there(self, state: StateManager, place: Place, spec: str | None) -> bool:
@@ -190,16 +208,28 @@ class Oracle:
                 raise Refuted(f"{place}: revision {change.revision}, acknowledged as {revision}")
 
     def _check_changes(self, state: StateManager, live: dict[Place, str]) -> None:
-        replayed: dict[Place, Any] = {}
-        revisions: set[int] = set()
-        for change in state.changes():
-            replayed[str(change.scope), change.key] = change.value
-            revisions.add(change.revision)
+        every = [(c.revision, str(c.scope), c.key, c.value) for c in state.changes()]
+        revisions = [revision for revision, *_ in every]
+        if revisions != sorted(revisions):
+            raise Refuted("the journal is not in the order of its revisions")
+        head = state.revision
+        if head < max([self._reached, *revisions]):
+            raise Refuted(f"the store is at {head}, behind {max([self._reached, *revisions])}")
+        self._reached = head
+        for scope in {scope for _, scope, *_ in every}:
+            own = [(c.revision, c.key) for c in state.changes(scope=scope)]
+            if own != [(revision, key) for revision, where, key, _ in every if where == scope]:
+                raise Refuted(f"the journal of {scope} is not its part of the whole")
+        commits = sorted(set(revisions))
+        if len(commits) != self._commits:
+            raise Refuted(f"{len(commits)} commits in the journal; {self._commits} happened")
+        if self.trimmed:  # values of the past are gone, and commits that only trimmed show nothing
+            return
+        replayed: dict[Place, Any] = {(scope, key): value for _, scope, key, value in every}
         replayed.pop(TOTAL, None)
-        if not self.trimmed:
-            _same("changes", {p: v for p, v in replayed.items() if v is not None}, live)
-            if self.gapless and revisions != set(range(1, state.revision + 1)):
-                raise Refuted("the journal has a gap")
+        _same("changes", {p: v for p, v in replayed.items() if v is not None}, live)
+        if not self._gaps and commits != list(range(1, head + 1)):
+            raise Refuted("the journal has a gap")
 
 
 def _same(what: str, found: dict[Place, Any], expected: dict[Place, Any]) -> None:

@@ -59,9 +59,9 @@ def attempt(trial: Trial) -> Counts:
 
 
 def _struck(trial: Trial, server: PostgresServer, between: Bouncer) -> Counts:
-    chance, oracle, counts = trial.random(), Oracle(), Counter[str]()
+    chance, counts = trial.random(), Counter[str]()
     url, partitions = between.url(timeout=5), stores.some_partitions(chance)
-    oracle.gapless = partitions == 1
+    oracle = Oracle(gaps=partitions > 1)
     holdfast.open(url, partitions=partitions).close()
     orders = [
         {"url": url, "seed": f"{trial.seed}/{number}", "first": number * THREADS}

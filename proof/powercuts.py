@@ -32,6 +32,7 @@ from proof.case import Case, Counts, Refuted, Trial
 from proof.disk import read_log
 from proof.nursery import ROOT, shared
 from proof.oracle import Oracle
+from proof.stores import PARTITIONS
 
 SIZE = 24 << 20
 SECTOR = 512
@@ -133,11 +134,13 @@ def attempt(trial: Trial) -> Counts:
     control = {1: "os durability", 4: "a disk that ignores flushes"}.get(trial.index % 6)
     durability = "os" if control == "os durability" else "sync"
     name = _name(trial.engine, durability)
+    partitions = chance.choice(PARTITIONS)
     nursery = shared()
     nursery.abandon()
     with _disk(trial.directory) as (folder, disk, log):
         order = {
             "url": f"{trial.engine}:{folder}/{name}",
+            "partitions": partitions,
             "mode": chance.choice(["write", "write", "compact"]) if control is None else "write",
             "threads": chance.choice([1, 3]),
             "seed": trial.seed,
@@ -160,6 +163,7 @@ def attempt(trial: Trial) -> Counts:
         oracle.hear(word)
     writes = read_log(log, length)
     counts: Counter[str] = Counter(acknowledged=oracle.acknowledged)
+    counts["cuts with several partitions"] = int(partitions > 1)
     for keep in KEEP:
         image = _after(writes, keep, chance, flushes=control != "a disk that ignores flushes")
         lost = _lost(trial, image, name, copy.deepcopy(oracle))

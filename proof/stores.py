@@ -24,6 +24,7 @@ from proof.case import Refuted
 
 ENGINES = ("memory", "sqlite", "rocksdb", "postgres")
 SHARED = ("sqlite", "postgres")
+PARTITIONS = (1, 4)
 
 #: What is attacked here is order and wholeness, not the disk: `os` saves the fsyncs.
 QUICK = (ScopePolicy("*", durability=Durability.OS),)

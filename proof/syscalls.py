@@ -21,13 +21,14 @@ import holdfast
 from proof.case import Case, Counts, Refuted, Trial
 from proof.nursery import shared
 from proof.oracle import Oracle
+from proof.stores import PARTITIONS
 
 CALLS = (
     "write", "pwrite64", "pwritev", "fsync", "fdatasync", "sync_file_range", "rename", "ftruncate",
     "unlink", "fallocate", "openat", "mkdir", "link",
 )  # fmt: skip
 FAULTS = ("error=EIO", "error=ENOSPC", "error=ENOSPC+", "signal=KILL")
-Situation = tuple[str, str, int]
+Situation = tuple[int, str, str, int]
 
 
 @functools.cache
@@ -44,24 +45,40 @@ def attempt(trial: Trial) -> Counts:
     situations = _situations(trial.engine, run_seed)
     if trial.index >= len(situations):
         return {"beyond the last call": 1}
-    call, fault, number = situations[trial.index]
+    partitions, call, fault, number = situations[trial.index]
     once = fault.removesuffix("+")
     when = f"{number}{fault[len(once) :]}"
-    words, status = _life(
-        trial.engine, run_seed, trial.directory, f"inject={call}:{once}:when={when}"
-    )
+    inject = f"inject={call}:{once}:when={when}"
+    words, status = _life(trial.engine, run_seed, partitions, trial.directory, inject)
     try:
-        counts = _judge(words, status, trial)
+        counts = _judge(words, status, partitions, trial)
     except Refuted as error:
-        raise Refuted(f"{call} {once} when={when}: {error}") from error
-    return {"faults": 1, call: 1, **counts}
+        raise Refuted(f"{call} {once} when={when}, {partitions} partitions: {error}") from error
+    return {"faults": 1, "with several partitions": int(partitions > 1), call: 1, **counts}
 
 
 @functools.lru_cache(maxsize=8)
 def _situations(engine: str, run_seed: str) -> list[Situation]:
-    """Count a life's calls, and return every fault at every one, in an order of this run's."""
+    """Return every fault at every call of a life, in an order of this run's.
+
+    Each is drawn for a store of one partition or of four: all of either would take twice as long.
+    """
+    chance = random.Random(run_seed)
+    calls = {partitions: _calls(engine, run_seed, partitions) for partitions in PARTITIONS}
+    every = [
+        (chance.choice([p for p in PARTITIONS if calls[p][call] >= number]), call, fault, number)
+        for call in CALLS
+        for fault in FAULTS
+        for number in range(1, max(calls[p][call] for p in PARTITIONS) + 1)
+    ]
+    chance.shuffle(every)
+    return every
+
+
+def _calls(engine: str, run_seed: str, partitions: int) -> Counter[str]:
+    """Count a life's calls: of each kind, those of the thread that makes the most."""
     with tempfile.TemporaryDirectory(prefix="holdfast-proof-") as scratch:
-        _, status = _life(engine, run_seed, Path(scratch), None)
+        _, status = _life(engine, run_seed, partitions, Path(scratch), None)
         if status != 0:
             raise Refuted(f"a life without a fault ended with {status}")
         trace = (Path(scratch) / "trace").read_text()
@@ -74,20 +91,13 @@ def _situations(engine: str, run_seed: str) -> list[Situation]:
     most: Counter[str] = Counter()
     for (name, _), count in found.items():
         most[name] = max(most[name], count)
-    every = [
-        (call, fault, number)
-        for call, count in most.items()
-        for fault in FAULTS
-        for number in range(1, count + 1)
-    ]
-    random.Random(run_seed).shuffle(every)
-    return every
+    return most
 
 
 def _life(
-    engine: str, run_seed: str, directory: Path, inject: str | None
+    engine: str, run_seed: str, partitions: int, directory: Path, inject: str | None
 ) -> tuple[list[list[Any]], int]:
-    order = {"url": _url(engine, directory), "seed": run_seed}
+    order = {"url": _url(engine, directory), "seed": run_seed, "partitions": partitions}
     tracing = ["strace", "-f", "-o", str(directory / "trace"), "-e", f"trace={','.join(CALLS)}"]
     if inject is not None:
         tracing += ["-e", inject]
@@ -114,7 +124,7 @@ def _url(engine: str, directory: Path) -> str:
     return f"rocksdb:{directory / 'store'}?write_buffer_size=64KiB&cache_capacity=1MiB"
 
 
-def _judge(words: list[list[Any]], status: int, trial: Trial) -> Counts:
+def _judge(words: list[list[Any]], status: int, partitions: int, trial: Trial) -> Counts:
     oracle = Oracle()
     oracle.trimmed = any(word[0] in ("compacted", "upkeep") for word in words) or status != 0
     counts: Counter[str] = Counter()
@@ -136,7 +146,8 @@ def _judge(words: list[list[Any]], status: int, trial: Trial) -> Counts:
         oracle.hear(word)
     if status not in (0, -signal.SIGKILL):
         raise Refuted(f"the child ended with {status}: {words[-3:]}")
-    with holdfast.open(_url(trial.engine, trial.directory)) as state:
+    url = _url(trial.engine, trial.directory)
+    with holdfast.open(url, partitions=partitions) as state:
         counts["undecided that happened"] += oracle.check(state)
     counts["acknowledged"] = oracle.acknowledged
     counts["killed"] = int(status != 0)

@@ -16,13 +16,13 @@ def run(order: dict[str, Any], say: Say, listen: Callable[[], None]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         scheme, _, options = order["url"].partition(":")
         options = options.partition("?")[2]
-        _live(f"{scheme}:{scratch}/store?{options}", "warm", lambda *_: None)
+        _live(f"{scheme}:{scratch}/store?{options}", "warm", 1, lambda *_: None)
     say("ready")
     listen()
-    _live(order["url"], order["seed"], say)
+    _live(order["url"], order["seed"], order["partitions"], say)
 
 
-def _live(url: str, seed: str, say: Say) -> None:
+def _live(url: str, seed: str, partitions: int, say: Say) -> None:
     unknown: list[str] = []
 
     def heard(*word: Any) -> None:
@@ -32,7 +32,7 @@ def _live(url: str, seed: str, say: Say) -> None:
 
     for life, steps in enumerate((8, 2)):
         try:
-            state = holdfast.open(url)
+            state = holdfast.open(url, partitions=partitions)
         except StateError as error:
             say("unopened", type(error).__name__, str(error)[:300])
             continue

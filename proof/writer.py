@@ -155,7 +155,7 @@ class Writer:
 
 def run(order: dict[str, Any], say: Say, _listen: Callable[[], None]) -> None:
     """Write until killed; the main thread compacts, copies or repairs meanwhile if it is asked."""
-    state = holdfast.open(order["url"])
+    state = holdfast.open(order["url"], partitions=order.get("partitions"))
     say("open")
 
     def write(thread: int) -> None:

@@ -13,42 +13,51 @@ from proof.case import Case, Counts, Refuted, Trial
 from proof.modelled.operations import Operation, apply, draw
 from proof.modelled.wholes import copy_store
 from proof.modelled.world import World
-from proof.stores import ENGINES, unable
+from proof.stores import ENGINES, PARTITIONS, unable
 
-QUICK, LONG = 400, 10_000
+QUICK, LONG = 400, 1000
+DEEP = 10_000  #: operations of two in a hundred long runs: a long past costs each more time
 CUTTING_SECONDS = 60
 
 
 def run(trial: Trial) -> Counts:
     """Attack once: a run of operations, each compared with the model, and everything at the end."""
-    operations = draw(trial.random(), LONG if trial.long else QUICK)
+    count = QUICK if not trial.long else DEEP if trial.index % 100 < 2 else LONG
+    operations = draw(trial.random(), count)
     names = itertools.count()
-    counts, failure, done = attempt(operations, trial.engine, trial.directory / str(next(names)))
+    partitions = PARTITIONS[trial.index % 2]
+
+    def once(these: list[Operation]) -> tuple[Counter[str], str | None, int]:
+        return attempt(these, trial.engine, trial.directory / str(next(names)), partitions)
+
+    counts, failure, done = once(operations)
     if failure is None:
         return counts
 
     def fails(fewer: list[Operation]) -> bool:
-        return attempt(fewer, trial.engine, trial.directory / str(next(names)))[1] is not None
+        return once(fewer)[1] is not None
 
     cut = shrink(operations[:done], fails)
-    again = attempt(cut, trial.engine, trial.directory / str(next(names)))[1]
+    again = once(cut)[1]
     shown = "\n".join(f"  {name} {arguments}" for name, arguments in cut[-60:])
-    raise Refuted(f"{again or failure}\nafter {len(cut)} of {done} operations:\n{shown}")
+    kind = f"{partitions} partitions, {len(cut)} of {done} operations"
+    raise Refuted(f"{again or failure}\nafter {kind}:\n{shown}")
 
 
 def attempt(
-    operations: list[Operation], engine: str, directory: Path
+    operations: list[Operation], engine: str, directory: Path, partitions: int
 ) -> tuple[Counter[str], str | None, int]:
     """Run operations on a new store; return counts, how it failed if it did, and how far it got."""
     directory.mkdir()
-    world, counts, done = World(engine, directory), Counter[str](), 0
+    world, counts, done = World(engine, directory, partitions), Counter[str](), 0
     try:
         for operation in operations:
             done += 1
             counts["operations"] += apply(world, operation)
         world.end()
         copy_store(world)
-        counts["commits"] += world.model.head
+        counts["commits"] += len(world.model.revisions) - 1
+        counts["operations on several partitions"] = counts["operations"] * (partitions > 1)
     except Exception:  # noqa: BLE001 - whatever breaks is a finding
         return counts, traceback.format_exc(), done
     finally:
@@ -79,6 +88,6 @@ CASE = Case(
     run=run,
     engines=ENGINES,
     quick=2,
-    long=100,
+    long=1200,
     unable=unable,
 )

@@ -80,13 +80,48 @@ class Version:
 
 @dataclass
 class Model:
-    """What the store should hold."""
+    """What the store should hold.
 
-    head: int = 0
+    Attributes:
+        time: Of the last commit.
+        versions: Of each place, ascending.
+        revisions: Every commit's, ascending, behind a 0 for the beginning.
+        times: Of each of `revisions`.
+        log: What each of them changed.
+    """
+
     time: int = 0
     versions: dict[Place, list[Version]] = field(default_factory=dict)
-    times: list[int] = field(default_factory=lambda: [0])  # of each revision
-    log: list[list[Place]] = field(default_factory=lambda: [[]])  # what each revision changed
+    revisions: list[int] = field(default_factory=lambda: [0])
+    times: list[int] = field(default_factory=lambda: [0])
+    log: list[list[Place]] = field(default_factory=lambda: [[]])
+
+    @property
+    def head(self) -> int:
+        """The revision of the last commit."""
+        return self.revisions[-1]
+
+    def index(self, revision: int) -> int:
+        """Return which commit was the last one at a revision, which may lie in a gap."""
+        return bisect.bisect_right(self.revisions, revision) - 1
+
+    def time_of(self, revision: int) -> int:
+        """Return the time of the last commit at a revision."""
+        return self.times[self.index(revision)]
+
+    def back(self, count: int) -> int:
+        """Return the revision so many commits ago; 0 where there were fewer."""
+        return self.revisions[max(0, len(self.revisions) - 1 - count)]
+
+    def ahead(self, revision: int, count: int) -> int:
+        """Return the revision so many commits later; beyond the head where there are fewer."""
+        at, last = self.index(revision) + count, len(self.revisions) - 1
+        return self.revisions[at] if at <= last else self.head + at - last
+
+    def end(self, revision: int) -> int:
+        """Return the last revision, of a commit or in the gap behind it, that shows the same."""
+        at = self.index(revision) + 1
+        return self.revisions[at] - 1 if at < len(self.revisions) else revision
 
     def last(self, place: Place) -> Version | None:
         """Return the newest version of a place, tombstone or not."""
@@ -119,9 +154,9 @@ class Model:
         """Return the same, in the order of the store."""
         return dict(sorted(self.all_at(revision, time, scope).items(), key=lambda i: order(i[0])))
 
-    def commit(self, now: int) -> int:
-        """Begin the next commit and return its revision."""
-        self.head += 1
+    def commit(self, now: int, revision: int | None = None) -> int:
+        """Begin the next commit and return its revision: the next one, or the one given."""
+        self.revisions.append(self.head + 1 if revision is None else revision)
         self.time = now
         self.times.append(now)
         self.log.append([])
@@ -143,7 +178,7 @@ class Model:
         )
         version = replace(fresh, **changes)
         self.versions.setdefault(place, []).append(version)
-        self.log[self.head].append(place)
+        self.log[-1].append(place)
         return version
 
     def remove(self, place: Place, now: int, operation: Operation = Operation.DELETE) -> None:

@@ -17,12 +17,12 @@ def read_range(world: World, scope: StateScope, prefix: str, after: str | None, 
     model = world.model
     revision, time, as_of = model.head, world.now, None
     if back is not None:
-        revision = max(0, model.head - back)
-        time, as_of = model.times[revision], revision
+        revision = model.back(back)
+        time, as_of = model.time_of(revision), revision if back % 2 else model.end(revision)
         if as_time and revision:
             time += back * SECOND
             as_of = from_ns(time)  # type: ignore[assignment]
-            revision = bisect.bisect_right(model.times, time) - 1
+            revision = model.revisions[bisect.bisect_right(model.times, time) - 1]
     found = model.all_at(revision, time, scope)
     keys = sorted((p[1] for p in found if p[1].startswith(prefix)), key=str.encode)
     whole = len(keys)
@@ -58,13 +58,13 @@ def changes(world: World, back: int, length: int | None, scope: StateScope | Non
             limit: int | None) -> None:  # fmt: skip
     """Read the log of changes."""
     model = world.model
-    since = max(0, model.head - back)
-    until = None if length is None else since + length
+    since = model.back(back)
+    until = None if length is None else model.ahead(since, length)
     expected = []
-    for revision in range(since + 1, min(model.head, until or model.head) + 1):
-        if until is not None and revision > until:
-            break
-        for place in model.log[revision]:
+    for at in range(model.index(since) + 1, model.index(until or model.head) + 1):
+        revision = model.revisions[at]
+        # A commit is told partition by partition.
+        for place in sorted(model.log[at], key=lambda place: world.partition(place[0])):
             if scope is None or place[0] == scope:
                 version = next(v for v in model.versions[place] if v.revision == revision)
                 expected.append((place, version))
@@ -81,7 +81,7 @@ def changes(world: World, back: int, length: int | None, scope: StateScope | Non
         same(((change.scope, change.key), change.revision), (place, version.revision))
         same(change.operation, version.operation)
         same((change.version, change.previous_revision), (version.version, version.previous))
-        same(change.at, from_ns(model.times[version.revision]))
+        same(change.at, from_ns(model.time_of(version.revision)))
         if change.readable:
             same(change.value, version.value)
         else:
@@ -91,10 +91,10 @@ def changes(world: World, back: int, length: int | None, scope: StateScope | Non
 def diff(world: World, back: int, length: int | None, scope: StateScope | None) -> None:
     """Compare two moments."""
     model = world.model
-    first = max(0, model.head - back)
-    last = None if length is None else min(first + length, model.head)
-    before = model.all_at(first, model.times[first], scope)
-    end, time = (model.head, world.now) if last is None else (last, model.times[last])
+    first = model.back(back)
+    last = None if length is None else min(model.ahead(first, length), model.head)
+    before = model.all_at(first, model.time_of(first), scope)
+    end, time = (model.head, world.now) if last is None else (last, model.time_of(last))
     after = model.all_at(end, time, scope)
     expected = [
         (place, world.expected(before.get(place)), world.expected(after.get(place)))

@@ -7,6 +7,7 @@ from typing import Any
 from holdfast import ConflictError, StateClass, StateScope
 from proof.modelled.model import SECOND, Place, Version
 from proof.modelled.world import Tx, World, refusing, same
+from proof.stores import require
 
 
 def begin(world: World) -> None:
@@ -133,8 +134,11 @@ def tx_commit(world: World, which: int) -> None:
         return
     effects = [p for p, w in one.writes.items() if w is not None or world.model.seen(p, now)]
     if effects:
-        world.model.commit(now)
-    same(one.tx.revision, world.model.head)
+        world.commit(now)
+    if effects or world.partitions == 1:
+        same(one.tx.revision, world.model.head)
+    else:  # the last revision of what it touched
+        require(one.tx.revision <= world.model.head, "a revision to come", one.tx.revision)
     for place in effects:
         written = one.writes[place]
         if written is None:

@@ -17,8 +17,12 @@ def advance(world: World, seconds: int) -> None:
 
 
 def put_back(world: World, seconds: int) -> None:
-    """Put the wall clock back: time must not run against revisions."""
-    world.clock.set(world.clock.now_ns() - seconds * SECOND)
+    """Put the wall clock back: time must not run against revisions.
+
+    Not in a store of several partitions: there only each partition's time never runs backwards.
+    """
+    if world.partitions == 1:
+        world.clock.set(world.clock.now_ns() - seconds * SECOND)
 
 
 def sweep(world: World) -> None:
@@ -27,10 +31,12 @@ def sweep(world: World) -> None:
     gone = [p for p in world.model.versions if (v := world.model.stored(p)) and v.expires]
     dues = {p: v.expires for p in gone if (v := world.model.stored(p)) and v.expires <= clock}
     same(world.state.sweep(), len(dues))
-    if dues:
-        world.model.commit(now)
-    for place in sorted(dues, key=lambda p: (dues[p], order(p))):
-        world.model.remove(place, now, Operation.EXPIRE)
+    for partition, head in enumerate(world.kernel.head_revisions()):  # a commit for each
+        mine = [place for place in dues if world.partition(place[0]) == partition]
+        if mine:
+            world.model.commit(now, head if world.gaps else None)
+        for place in sorted(mine, key=lambda p: (dues[p], order(p))):
+            world.model.remove(place, now, Operation.EXPIRE)
 
 
 def reopen(world: World) -> None:
@@ -57,8 +63,8 @@ def compact(
     )
     now = world.now
     world.state.compact([policy], train=train)
-    for _ in range(world.model.head, world.state.revision):
-        world.model.commit(now)  # what compaction notes in the journal
+    while world.model.head < world.state.revision:
+        world.commit(now)  # what compaction notes in the journal
     world.trimmed = world.model.head
     world.check_all(world.model.head, world.now)
     if verify:

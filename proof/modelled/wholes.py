@@ -39,7 +39,7 @@ def copy_scope(world: World, source: StateScope, into: StateScope, move: bool, o
     same(call(source, into, **options), len(found))
     if not found:
         return
-    world.model.commit(now)
+    world.commit(now)
     for origin, to, version in found:
         world.model.write(
             to,
@@ -59,7 +59,7 @@ def delete_scope(world: World, scope: StateScope) -> None:
     found = world.model.in_order(world.model.head, now, scope)
     same(world.state.delete_scope(scope), len(found))
     if found:
-        world.model.commit(now)
+        world.commit(now)
     for place in found:
         world.model.remove(place, now)
 
@@ -67,10 +67,10 @@ def delete_scope(world: World, scope: StateScope) -> None:
 def rewind(world: World, scope: StateScope, key: str | None, back: int) -> None:
     """Bring a key or a scope back to an earlier revision."""
     model, now = world.model, world.now
-    to = max(0, model.head - back)
+    to = model.back(back)
     then = {  # what has run out since does not come back
         place: version
-        for place, version in model.all_at(to, model.times[to], scope).items()
+        for place, version in model.all_at(to, model.time_of(to), scope).items()
         if version.shown(now)
     }
     present = model.all_at(model.head, now, scope)
@@ -83,7 +83,7 @@ def rewind(world: World, scope: StateScope, key: str | None, back: int) -> None:
         return
     same(count, len(changed))
     if changed:
-        model.commit(now)
+        world.commit(now)
     for place in changed:
         old = then.get(place)
         if old is None:
@@ -121,7 +121,7 @@ def export(world: World) -> None:
     with refusing(ConflictError):
         world.state.import_lines(lines)
     same(world.state.import_lines(lines, overwrite=True), len(everything))
-    model.commit(now)
+    world.commit(now)
     for place, version in everything.items():
         model.write(
             place,
@@ -143,7 +143,7 @@ def copy_store(world: World) -> None:
     try:
         same(world.state.revision, world.model.head)
         world.check_all(world.model.head, world.now)
-        world.check_past(max(0, world.model.head - 5))
+        world.check_past(world.model.back(5))
         for place in list(world.model.versions)[:10]:
             world.check_history(place, newest_first=True, limit=None)
         sound(world.state)

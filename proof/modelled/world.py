@@ -18,7 +18,7 @@ from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.testing import FakeClock
 from proof.case import Refuted
 from proof.modelled.model import SCOPES, Model, Place, Version, order
-from proof.stores import QUICK, sound, url_of
+from proof.stores import QUICK, require, sound, url_of
 
 
 def same(actual: object, expected: object) -> None:
@@ -71,12 +71,14 @@ class World:
     """A store, its model, and what is open on it.
 
     Attributes:
+        gaps: Revisions may leave out numbers, so the model takes them from the store.
         trimmed: The head at the last compaction: before it the past may be gone.
         txs, held: Open transactions and snapshots.
     """
 
-    def __init__(self, engine: str, directory: Path) -> None:
+    def __init__(self, engine: str, directory: Path, partitions: int) -> None:
         self.engine = engine
+        self.partitions = partitions
         self.directory = directory
         self.clock = FakeClock()
         self.model = Model()
@@ -90,16 +92,32 @@ class World:
         """Open the store, on the model's clock also where the engine has one of its own."""
         engine = open_engine(parse_url(url_of(self.engine, self.directory)), clock=self.clock)
         engine.traits = dataclasses.replace(engine.traits, clocked=False)
-        options = StoreSettings(sweep_every=0, use_compression=engine.traits.compress)
-        return StateManager(Kernel(engine, options, self.clock), policies=QUICK)
+        options = StoreSettings(
+            sweep_every=0, use_compression=engine.traits.compress, partitions=self.partitions
+        )
+        self.kernel = Kernel(engine, options, self.clock)
+        self.gaps = self.partitions > 1 and engine.traits.partitioned
+        return StateManager(self.kernel, policies=QUICK)
+
+    def partition(self, scope: StateScope) -> int:
+        """Return the partition of a scope."""
+        return self.kernel.partitions.of(b"\0" + scope.packed)
+
+    def commit(self, now: int) -> int:
+        """Begin the commit that the store has just made in the model; return its revision."""
+        before = self.model.head
+        if not self.gaps:
+            return self.model.commit(now)
+        require(self.state.revision > before, "no commit behind", before)
+        return self.model.commit(now, self.state.revision)
 
     def end(self) -> None:
         """Check everything, present and past."""
         self.let_go()
         sound(self.state)
         self.check_all(self.model.head, self.now)
-        step = max(1, self.model.head // 12)
-        for revision in range(0, self.model.head + 1, step):
+        step = max(1, len(self.model.revisions) // 12)
+        for revision in self.model.revisions[::step]:
             self.check_past(revision)
         for place in self.model.versions:
             self.check_history(place, newest_first=False, limit=None)
@@ -213,7 +231,7 @@ class World:
 
     def check_past(self, revision: int) -> None:
         """Compare everything that was visible at a revision."""
-        then = self.model.all_at(revision, self.model.times[revision])
+        then = self.model.all_at(revision, self.model.time_of(revision))
         for scope in SCOPES:
             mine = [p for p in sorted(then, key=order) if p[0] == scope]
             expected = [(p[1], self.expected(then[p])) for p in mine]

@@ -29,7 +29,7 @@ def put(
             world.state.set(scope, key, value, **options)
         return
     revision = world.state.set(scope, key, value, **options)
-    same(revision, world.model.commit(now))
+    same(revision, world.commit(now))
     extra = {} if state_class is None else {"state_class": state_class}
     expires = now + ttl * SECOND if ttl else 0
     world.model.write(place, now, value=value, expires=expires, **extra)
@@ -47,7 +47,7 @@ def delete(world: World, scope: StateScope, key: str, condition: str) -> None:
         return
     same(world.state.delete(scope, key, **conditions), (seen is not None))
     if seen is not None:
-        world.model.commit(now)
+        world.commit(now)
         world.model.remove(place, now)
     world.check_get(place)
 
@@ -58,7 +58,7 @@ def touch(world: World, scope: StateScope, key: str, ttl: int | None) -> None:
     seen = world.model.seen(place, now)
     same(world.state.touch(scope, key, expires_in=ttl), (seen is not None))
     if seen is not None:
-        world.model.commit(now)
+        world.commit(now)
         world.model.write(
             place,
             now,
@@ -100,7 +100,7 @@ def transform(world: World, scope: StateScope, key: str, verb: str, n: int, big:
             call(scope, key, *args)
         return
     same(call(scope, key, *args), told)
-    world.model.commit(now)
+    world.commit(now)
     world.model.write(place, now, value=new, expires=seen.expires if seen else 0)
     world.check_get(place)
 
@@ -118,7 +118,7 @@ def set_batch(world: World, items: list[Any], atomic: bool) -> None:
             world.state.set_batch(operations, atomic=True)
         return
     results = world.state.set_batch(operations, atomic=atomic)
-    revision = world.model.commit(now) if any(verdicts) else world.model.head
+    revision = world.commit(now) if any(verdicts) else world.model.head
     for (scope, key, value, ttl, _), holds, result in zip(items, verdicts, results, strict=True):
         if not holds:
             same(type(result), ConflictError)
@@ -135,7 +135,7 @@ def repeat(world: World, scope: StateScope, key: str, value: Any, again: int) ->
     place, now = (scope, key), world.now
     commit_id = again.to_bytes(16)
     revision = world.state.set(scope, key, value, commit_id=commit_id)
-    same(revision, world.model.commit(now))
+    same(revision, world.commit(now))
     world.model.write(place, now, value=value)
     same(world.state.set(scope, key, "again", commit_id=commit_id), revision)
     same(world.state.find_commit(commit_id), revision)

@@ -97,7 +97,8 @@ def test_the_installed_engine_serves_programs_and_the_command(
     assert json.loads(holdfast("get", "--store", "lmdb:copied", "agent:a", "k")) == [1, 2]
 
 
-def test_a_store_on_a_third_party_engine_is_a_store(tmp_path: Path) -> None:
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_a_store_on_a_third_party_engine_is_a_store(tmp_path: Path, partitions: int) -> None:
     """The plain model of a store holds over an engine that the package does not know."""
-    _, failure, _ = attempt(draw(random.Random(7), 200), "lmdb", tmp_path / "store")
+    _, failure, _ = attempt(draw(random.Random(7), 200), "lmdb", tmp_path / "store", partitions)
     assert failure is None

@@ -62,3 +62,27 @@ def test_what_did_not(words: list[list[Any]], act: Callable[[StateManager], Any]
         act(state)
         with pytest.raises(Refuted):
             told(*words).check(state)
+
+
+def test_a_commit_behind_what_it_followed() -> None:
+    """What began after an acknowledgement must have a higher revision, in another partition too."""
+    oracle = told(["try", 0, [A], False], ["done", 0, 5, None, True], ["try", 1, [B], False])
+    with pytest.raises(Refuted, match="behind"):
+        oracle.hear(["done", 1, 4, None, True])
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_the_journal_of_several_partitions(more: bool) -> None:
+    """Every commit is in the journal once: one that nobody announced is found."""
+    with holdfast.open("memory:", partitions=4) as state:
+        words: list[list[Any]] = []
+        for number in range(12):
+            scope = f"agent:{number}"
+            effect = [scope, "k", f"v{number}:64"]
+            words += [["try", 0, [effect], False], ["done", 0, put(state, effect), None, True]]
+        if more:
+            state.touch("agent:3", "k", expires_in=None)  # a commit that no value shows
+            with pytest.raises(Refuted):
+                told(*words).check(state)
+        else:
+            assert told(*words).check(state) == 0

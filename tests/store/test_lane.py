@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,34 @@ def test_an_unknown_outcome_reaches_everybody(fault: Fault) -> None:
     assert held.state.count(A) == (2 if landed else 0)
     assert held.state.set(A, "after", 1) == (4 if landed else 2)
     assert held.state.verify() == []
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.LANDED])
+def test_a_refusal_that_rests_on_an_unknown_outcome_is_unknown(fault: Fault) -> None:
+    """What the group's own changes refused was refused by something that may never have been."""
+    held = Held(FaultPlan({("commit", 0): fault}))
+    held.state.set(A, "n", 1)
+    held.state.set(A, "m", 1)
+    known = held.state.revision
+    point, ranged = held.state.transaction(), held.state.transaction()
+    with ExitStack() as never:
+        one, other = never.enter_context(point), never.enter_context(ranged)
+        one.set(A, "t", one.get(A, "n"))
+        other.set(A, "r", len(other.list_keys(A)))
+        never.pop_all()
+    results = held.run(
+        lambda s: s.increment(A, "n"),
+        lambda s: s.set(A, "n", 5, if_revision=known - 1),
+        lambda s: s.append(A, "n", 1),
+        lambda _: point.__exit__(None, None, None),
+        lambda _: ranged.__exit__(None, None, None),
+        lambda s: s.set(A, "m", 5, if_revision=77),
+    )
+    assert [type(r) for r in results] == [OutcomeUnknownError] * 5 + [ConflictError]
+    held.faulty.reopen()
+    there = [held.state.find_commit(error.commit_id) is not None for error in results[:5]]
+    assert there == [fault is Fault.LANDED] + [False] * 4
+    assert held.state.get(A, "n") == (2 if fault is Fault.LANDED else 1)
 
 
 def test_an_engine_may_run_the_body_twice() -> None:

@@ -125,7 +125,9 @@ class Committer:
             if self._committed is not None:
                 self._committed(places, expiring)  # it may have happened
             for intent, outcome in zip(group, outcomes, strict=False):
-                intent.error = outcome.error  # what was refused is known to be unwritten
+                # What was refused is known to be unwritten. But where it was refused because of
+                # what this group changes, the reason may never have existed.
+                intent.error = None if outcome.rests else outcome.error
             raise
         self.degraded = None
         if self._committed is not None and places:

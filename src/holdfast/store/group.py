@@ -51,9 +51,14 @@ PER_GROUP = 1024  # revisions that an engine's sequence number stands for; a gro
 
 
 class Outcome:
-    """What became of one intent: a revision and results, or an error."""
+    """What became of one intent: a revision and results, or an error.
 
-    __slots__ = ("error", "repeated", "results", "revision")
+    Attributes:
+        rests: The error may be due to what the same group changes: where that is not known to
+            have happened, neither is the refusal known to be right.
+    """
+
+    __slots__ = ("error", "repeated", "rests", "results", "revision")
 
     def __init__(
         self,
@@ -62,11 +67,13 @@ class Outcome:
         error: StateError | None = None,
         *,
         repeated: bool = False,
+        rests: bool = False,
     ) -> None:
         self.revision = revision
         self.results = results
         self.error = error
         self.repeated = repeated
+        self.rests = rests
 
 
 class Tail:
@@ -174,7 +181,7 @@ class GroupBuilder:
             try:
                 outcomes.append(self._commit(intent))
             except StateError as error:
-                outcomes.append(Outcome(0, [], error))
+                outcomes.append(Outcome(0, [], error, rests=self._meets(intent)))
         return self._batch(), outcomes
 
     def _begin(self) -> int:
@@ -188,6 +195,17 @@ class GroupBuilder:
         if self._sequence is not None:
             floor += self._sequence * PER_GROUP
         return max(floor, self._revision)
+
+    def _meets(self, intent: Intent) -> bool:
+        """Say whether an intent touches or has read anything that the group changes before it."""
+        if not self._first:
+            return False
+        seen = [op.place for op in intent.ops] + list(intent.reads or ())
+        return (
+            bool(intent.ranges)
+            or not self._live.keys().isdisjoint(seen)
+            or any(layout.commit_key(p, intent.commit_id) in self._index for p in self._among)
+        )
 
     def _commit(self, intent: Intent) -> Outcome:
         if intent.given:
