@@ -33,7 +33,10 @@ RATE = 500  # writes per second, of all writers together
 WRITERS = 16  # one that waits for each sync reaches what the disk syncs in a second
 KEYS = 125  # of each writer
 QUICK_SECONDS, LONG_SECONDS = 20.0, 330.0
-LIFE = (4.0, 30.0)  # seconds until a kill, quick and long
+LIFE = (4.0, 60.0)  # seconds until a kill, quick and long
+COMPACT_EVERY = (0.5, 5.0)
+#: A buffer that fills several times in a life: one that only ever grows looks like a leak.
+OPTIONS = {"rocksdb": "?write_buffer_size=2MiB&cache_capacity=8MiB"}
 
 #: What is kept: at most four versions, and the journal of so many seconds.
 POLICY = HistoryPolicy(max_versions=4, max_age=timedelta(seconds=10))
@@ -89,7 +92,7 @@ def slope(points: list[tuple[float, float]]) -> float:
 def _store(trial: Trial) -> Iterator[str]:
     """Yield a store's URL; a server's data lies in the trial's directory, and it syncs."""
     if trial.engine != "postgres":
-        yield url_of(trial.engine, trial.directory)
+        yield url_of(trial.engine, trial.directory) + OPTIONS.get(trial.engine, "")
         return
     from proof.servers import PostgresServer
 
@@ -142,7 +145,7 @@ def _life(
         "url": url,
         "seed": f"{trial.seed}/{number}",
         "first": number * 10_000_000 + 1,
-        "compact_every": LIFE[trial.long] / 8,
+        "compact_every": COMPACT_EVERY[trial.long],
     }
     child = Child("proof.soak", arguments)
     mine: list[Sample] = []

@@ -149,6 +149,33 @@ def test_broken_connections_print_nothing() -> None:
     assert logging.getLogger("psycopg").handlers
 
 
+def test_whoever_vanishes_is_asked_for(
+    engine: PostgresEngine, server: PostgresServer, tmp_path: Path
+) -> None:
+    """While locks are held, TCP asks whether the client is there, and not as late as by default."""
+    engine.write(Durability.SYNC, lambda _: ONE)
+    names = [f"tcp_keepalives_{name}" for name in ("idle", "interval", "count")]
+    begin = statements.Statements(schema_for(tmp_path), 3.0).begin(Durability.SYNC, (0,))
+    with psycopg.connect(server.url(), autocommit=True) as client:
+
+        def shown() -> list[str]:
+            return [client.execute(f"SHOW {name}".encode()).fetchall()[0][0] for name in names]
+
+        before = shown()
+        client.execute(begin)
+        assert shown() == ["2", "2", "2"]
+        client.execute("ROLLBACK")
+        assert shown() == before
+
+
+def test_what_only_postgres_can_set() -> None:
+    """Servers that are none are not sent its settings."""
+    begin = statements.Statements("s", 3.0, tunable=False).begin(Durability.OS, (0,))
+    assert b"lock_timeout" in begin
+    assert b"tcp_" not in begin
+    assert b"synchronous_commit" not in begin
+
+
 def test_passwords_are_not_shown() -> None:
     """Neither a URL's text nor settings show a password."""
     url = parse_url("postgresql://bob:hunter2@h/d?password=hunter2")

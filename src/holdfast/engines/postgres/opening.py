@@ -9,6 +9,7 @@ from holdfast.engines.postgres import failure
 from holdfast.engines.postgres.calls import Calls
 from holdfast.engines.postgres.connections import Connections
 from holdfast.engines.postgres.engine import PostgresEngine
+from holdfast.engines.postgres.failure import Flavour
 from holdfast.engines.postgres.library import Link, Target, psycopg
 from holdfast.engines.postgres.schema import Schema
 from holdfast.engines.postgres.settings import PostgresSettings
@@ -61,6 +62,8 @@ def open_engine(
         server = Schema(calls, statements, settings.schema).prepare(
             read_only=read_only, create=create, new=new
         )
+        if server.flavour is Flavour.COCKROACH:
+            statements = Statements(settings.schema, settings.timeout, tunable=False)
         return PostgresEngine(calls, statements, server, read_only=read_only, clocked=clock is None)
     except BaseException:
         connections.close()

@@ -5,6 +5,7 @@ Only what PostgreSQL, CockroachDB and YugabyteDB all take: no advisory locks, no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,10 +29,10 @@ class Statements:
     Args:
         schema: Name of the Postgres schema.
         timeout: Seconds that a call may wait for the server.
-        relaxed: The server can commit without waiting for its disk.
+        tunable: The server has Postgres's settings of durability and of TCP.
     """
 
-    def __init__(self, schema: str, timeout: float, *, relaxed: bool = True) -> None:
+    def __init__(self, schema: str, timeout: float, *, tunable: bool = True) -> None:
         self._names = _names(schema)
         # psycopg reads a text that has arguments for placeholders, a name in it as well
         self._doubled = _names(schema.replace("%", "%%"))
@@ -65,15 +66,23 @@ class Statements:
             "INSERT INTO {partitions} (p) SELECT unnest(%b::int[]) ON CONFLICT (p) DO NOTHING"
         )
         # A lock that is not to be had ends before the watchdog cuts the connection; and whoever
-        # vanished with a lock in hand loses it.
+        # vanished with a lock in hand loses it. The limit for idle transactions does not see one
+        # that vanished within a pipeline, for the server awaits the rest of it: TCP has to ask.
+        asks = math.ceil(timeout / 2)
         limits = (
             f"SET LOCAL lock_timeout = {int(timeout * 900)}; "
             f"SET LOCAL idle_in_transaction_session_timeout = {int(timeout * 2000)}; "
         )
+        if tunable:
+            limits += (
+                f"SET LOCAL tcp_keepalives_idle = {asks}; "
+                f"SET LOCAL tcp_keepalives_interval = {asks}; "
+                "SET LOCAL tcp_keepalives_count = 2; "
+            )
         self._begins = {}
         for synced in (False, True):
             wait = (
-                f"SET LOCAL synchronous_commit = {'on' if synced else 'off'}; " if relaxed else ""
+                f"SET LOCAL synchronous_commit = {'on' if synced else 'off'}; " if tunable else ""
             )
             self._begins[synced] = f"BEGIN ISOLATION LEVEL READ COMMITTED; {wait}{limits}".encode()
         self.flush = (
