@@ -32,6 +32,7 @@ from holdfast.failover import (
     FailoverStatus,
     Provisional,
 )
+from holdfast.hooks import HookEvent, Hooks
 from holdfast.manager import StateManager
 from holdfast.opening import open, repair
 from holdfast.reading import StateReader
@@ -89,6 +90,8 @@ __all__ = [
     "GetRequest",
     "Health",
     "HistoryPolicy",
+    "HookEvent",
+    "Hooks",
     "HorizonError",
     "Operation",
     "OutcomeUnknownError",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +34,6 @@ def holdfast_command(
     monkeypatch.delenv("HOLDFAST_URL", raising=False)
     monkeypatch.delenv("HOLDFAST_CONFIG", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-    shutil.copy(Path(__file__).parent / "audit_hooks.py", tmp_path)
 
     def call(*arguments: str, stdin: bytes = b"") -> Result:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
