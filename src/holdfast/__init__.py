@@ -34,6 +34,7 @@ from holdfast.failover import (
     FailoverStatus,
     Provisional,
 )
+from holdfast.hooks import HookEvent, Hooks
 from holdfast.manager import StateManager
 from holdfast.opening import open, repair
 from holdfast.reading import StateReader
@@ -106,6 +107,8 @@ __all__ = [
     "GetRequest",
     "Health",
     "HistoryPolicy",
+    "HookEvent",
+    "Hooks",
     "HorizonError",
     "Inspection",
     "LeaseLostError",

@@ -75,14 +75,6 @@ def inside(context: CorrelationContext | None, depth: int) -> Iterator[None]:
         DEPTH.reset(deeper)
 
 
-def is_sensitive(event: HookEvent) -> bool:
-    """Say whether an event of a commit has a value that not every hook may see."""
-    step = event._step
-    if step.state_class == _SENSITIVE:
-        return True
-    return step.stored is not None and step.stored.state_class == _SENSITIVE
-
-
 class AfterCalls:
     """Calls after-hooks."""
 
@@ -91,7 +83,10 @@ class AfterCalls:
 
     def run(self, hooks: Sequence[Hook], event: HookEvent) -> None:
         """Call the hooks of one event in turn, in this thread."""
-        plain = not is_sensitive(event)
+        step = event._step
+        plain = step.state_class != _SENSITIVE and (
+            step.stored is None or step.stored.state_class != _SENSITIVE
+        )
         last = perf_counter_ns()
         for hook in hooks:
             if hook.direct and plain:

@@ -105,9 +105,12 @@ def _unordered(
                 break
         else:
             new.append(item)
-    for item in left:
+    both = min(len(left), len(new))
+    for old, item in zip(left[:both], new[:both], strict=True):  # most likely the same, changed
+        yield from _walk(f"{path}[*]", old, item, compare)
+    for item in left[both:]:
         yield FieldDifference(f"{path}[*]", item, MISSING)
-    for item in new:
+    for item in new[both:]:
         yield FieldDifference(f"{path}[*]", MISSING, item)
 
 

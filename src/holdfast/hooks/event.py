@@ -135,18 +135,18 @@ class HookEvent:
     @property
     def old(self) -> Any:
         """The value before; None where there was none (`seen_revision` is 0 then)."""
-        if self._hidden and self._old_class == SENSITIVE:
-            return REDACTED
         raw = self._old
-        return None if raw is None else decode(raw)
+        if raw is None:
+            return None
+        return REDACTED if self._hidden and self._old_class == SENSITIVE else decode(raw)
 
     @property
     def new(self) -> Any:
         """The value afterwards; None where there is none (a delete, an expiry)."""
-        if self._hidden and self.state_class == SENSITIVE:
-            return REDACTED
         raw = self._new
-        return None if raw is None else decode(raw)
+        if raw is None:
+            return None
+        return REDACTED if self._hidden and self.state_class == SENSITIVE else decode(raw)
 
     @property
     def idempotency_key(self) -> str | None:

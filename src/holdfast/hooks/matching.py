@@ -107,10 +107,16 @@ class Matcher:
         tenant: Packed; other tenants' places have no hooks here.
         hooks: In order of service.
         state: The store's manager.
+
+    Attributes:
+        before, inline, queued: Whether there is any hook of that sort.
     """
 
     def __init__(self, tenant: bytes, hooks: Sequence[Hook], state: Any) -> None:
         self._tenant, self._hooks, self._state = tenant, hooks, state
+        self.before = any(hook.phase == "before" for hook in hooks)
+        self.inline = any(hook.mode == "inline" for hook in hooks)
+        self.queued = any(hook.mode == "queued" for hook in hooks)
         self._owners: dict[bytes, OwnerMatch | None] = {}
 
     def of(self, owner: bytes) -> OwnerMatch | None:

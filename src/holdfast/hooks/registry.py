@@ -342,6 +342,8 @@ class Hooks:
             self.settings = made
             for hook in self._hooks:
                 hook.settings = made
+            if stage is not None:
+                stage.use(stage.matcher, made)
 
     def drain(self, timeout: float | None = None) -> bool:
         """Wait until all that is queued now, or runs, is done; False if `timeout` came first.
@@ -472,7 +474,7 @@ class Hooks:
     def _install(self) -> None:
         """Put the stage in front of the lane, and listen to the feed, only where that is needed."""
         stage = self.stage()
-        stage.matcher = self._matcher()
+        stage.use(self._matcher(), self.settings)
         needed = bool(self._hooks) or stage.capturing > 0
         self._kernel.before = stage if needed else None
         listens = any(hook.phase == "after" for hook in self._hooks)

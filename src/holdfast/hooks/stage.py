@@ -6,20 +6,20 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from holdfast.correlation import enter, leave
 from holdfast.errors import StateError
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.hooks.before import Ask, BeforeHooks, Pause, Read, Request, Requests
-from holdfast.hooks.calling import Noted, context_of, depth_within, inside
+from holdfast.hooks.calling import DEPTH, Noted, context_of, depth_within, inside
 from holdfast.hooks.capture import CAPTURE
-from holdfast.hooks.event import HookEvent, committed
-from holdfast.hooks.matching import NOTHING
+from holdfast.hooks.event import committed
 from holdfast.store.retrying import backoff
 
 if TYPE_CHECKING:
     from holdfast.hooks.calling import AfterCalls, BeforeCalls
     from holdfast.hooks.dispatch import Dispatcher
-    from holdfast.hooks.hook import Hook
     from holdfast.hooks.matching import Matcher
+    from holdfast.hooks.settings import HookSettings
     from holdfast.store.feed import Commit
     from holdfast.store.intent import Intent
     from holdfast.store.kernel import Kernel
@@ -42,13 +42,19 @@ class Stage:
         before: BeforeCalls,
         dispatcher: Dispatcher,
     ) -> None:
-        self.matcher = matcher
         self.capturing = 0
         self.dispatcher = dispatcher
+        self.use(matcher, dispatcher.settings)
         self._kernel, self._after, self._before = kernel, after, before
         self._before_hooks = BeforeHooks(kernel, state)
         failover = isinstance(kernel, FailoverKernel)
         self._blocks = failover or kernel.engine.traits.remote
+
+    def use(self, matcher: Matcher, settings: HookSettings) -> None:
+        """Go by other hooks or settings from now on."""
+        self.matcher, self._settings = matcher, settings
+        self._plain = not matcher.before and settings.overflow != "error"
+        self._waits = matcher.queued and settings.overflow == "block"
 
     def wants(self, intent: Intent) -> bool:
         """Say whether a hook hears of anything in `intent`."""
@@ -67,21 +73,26 @@ class Stage:
             intent = capture.take(intent)
             if capture.dry:
                 return
-        noted, before, queued, reserved = self._begin(intent)
-        try:
-            if before:
-                self._drive(intent, noted.depth, submit)
-            else:
-                submit(intent)
-        finally:
-            intent.noted = None
-            if reserved:
-                self.dispatcher.release(reserved)
+        depth = depth_within(self._settings.max_depth)
+        noted = intent.noted = Noted(depth)
+        if self._plain:
+            submit(intent)
+        else:
+            before, reserved = self._begin(intent)
+            try:
+                if before:
+                    self._drive(intent, depth, submit)
+                else:
+                    submit(intent)
+            finally:
+                if reserved:
+                    self.dispatcher.release(reserved)
+        intent.noted = None  # they would hold each other
         commit = noted.commit
         if commit is not None:
-            self._inline(commit, noted.depth)
-            # A hook that waited for the queue would wait for itself.
-            if queued and noted.depth == 0 and self.dispatcher.settings.overflow == "block":
+            if self.matcher.inline:
+                self._inline(commit, depth)
+            if self._waits and depth == 0:  # a hook that waited would wait for itself
                 self.dispatcher.wait_for_room()
         if capture is not None:
             capture.done(intent)
@@ -93,39 +104,42 @@ class Stage:
             intent = capture.take(intent)
             if capture.dry:
                 return
-        noted, before, queued, reserved = self._begin(intent)
-        try:
-            if before:
-                await self._drive_async(intent, noted.depth, submit)
-            else:
-                await submit(intent)
-        finally:
-            intent.noted = None
-            if reserved:
-                self.dispatcher.release(reserved)
+        depth = depth_within(self._settings.max_depth)
+        noted = intent.noted = Noted(depth)
+        if self._plain:
+            await submit(intent)
+        else:
+            before, reserved = self._begin(intent)
+            try:
+                if before:
+                    await self._drive_async(intent, depth, submit)
+                else:
+                    await submit(intent)
+            finally:
+                if reserved:
+                    self.dispatcher.release(reserved)
+        intent.noted = None  # they would hold each other
         commit = noted.commit
         if commit is not None:
-            await self._inline_async(commit, noted.depth)
-            # A hook that waited for the queue would wait for itself.
-            if queued and noted.depth == 0 and self.dispatcher.settings.overflow == "block":
+            if self.matcher.inline:
+                await self._inline_async(commit, depth)
+            if self._waits and depth == 0:  # a hook that waited would wait for itself
                 await self.dispatcher.wait_for_room_async()
         if capture is not None:
             capture.done(intent)
 
-    def _begin(self, intent: Intent) -> tuple[Noted, bool, int, int]:
-        """Return a commit's note, whether it has before-hooks, events it queues, room reserved."""
-        settings = self.dispatcher.settings
-        noted = intent.noted = Noted(depth_within(settings.max_depth))
+    def _begin(self, intent: Intent) -> tuple[bool, int]:
+        """Return whether a commit has before-hooks, and how much room is set aside for it."""
         before, queued, of = False, 0, self.matcher.of
         for op in intent.ops:
             match = of(op.owner)
             if match is not None:
                 before = before or match.before
                 queued += match.queued
-        reserved = queued if settings.overflow == "error" else 0
+        reserved = queued if self._settings.overflow == "error" else 0
         if reserved:
             self.dispatcher.reserve(reserved)
-        return noted, before, queued, reserved
+        return before, reserved
 
     # --- before ---------------------------------------------------------------------------
 
@@ -179,47 +193,51 @@ class Stage:
 
     def observe(self, commits: Sequence[Commit]) -> None:
         """Take note of commits, and queue what queued hooks hear of. In the lane's thread."""
-        of, kernel, put = self.matcher.of, self._kernel, self.dispatcher.put
+        queued = self.matcher.queued
         for commit in commits:
             noted = commit.intent.noted
-            depth = 0
             if noted is not None:
                 noted.commit = commit
-                depth = noted.depth
-            for step in commit.steps:
-                op = step.op
-                match = of(op.owner)
-                if match is None or not match.queued:
-                    continue
-                plan = match.plan(op.place, step.operation, step.state_class)
-                if plan.queued or plan.batched:
-                    put(op.place, committed(kernel, match, step, commit), plan, depth)
+            if queued:
+                self._queue(commit, 0 if noted is None else noted.depth)
 
-    def _inline(self, commit: Commit, depth: int) -> None:
-        todo = self._events(commit)
-        if todo:
-            with inside(context_of(commit.intent), depth):
-                for hooks, event in todo:
-                    self._after.run(hooks, event)
-
-    async def _inline_async(self, commit: Commit, depth: int) -> None:
-        todo = self._events(commit)
-        if todo:
-            with inside(context_of(commit.intent), depth):
-                for hooks, event in todo:
-                    await self._after.run_async(hooks, event)
-
-    def _events(self, commit: Commit) -> list[tuple[tuple[Hook, ...], HookEvent]]:
+    def _queue(self, commit: Commit, depth: int) -> None:
         of, kernel = self.matcher.of, self._kernel
-        found = []
         for step in commit.steps:
             op = step.op
             match = of(op.owner)
-            if match is not None and match.inline:
+            if match is not None and match.queued:
                 plan = match.plan(op.place, step.operation, step.state_class)
-                if plan is not NOTHING and plan.inline:
-                    found.append((plan.inline, committed(kernel, match, step, commit)))
-        return found
+                if plan.queued or plan.batched:
+                    event = committed(kernel, match, step, commit)
+                    self.dispatcher.put(op.place, event, plan, depth)
+
+    def _inline(self, commit: Commit, depth: int) -> None:
+        of, kernel, run = self.matcher.of, self._kernel, self._after.run
+        # As `inside`, which costs as much as five hooks that do nothing.
+        deeper, around = DEPTH.set(depth + 1), enter(context_of(commit.intent))
+        try:
+            for step in commit.steps:
+                op = step.op
+                match = of(op.owner)
+                if match is not None and match.inline:
+                    hooks = match.plan(op.place, step.operation, step.state_class).inline
+                    if hooks:
+                        run(hooks, committed(kernel, match, step, commit))
+        finally:
+            leave(around)
+            DEPTH.reset(deeper)
+
+    async def _inline_async(self, commit: Commit, depth: int) -> None:
+        of, kernel, after = self.matcher.of, self._kernel, self._after
+        with inside(context_of(commit.intent), depth):
+            for step in commit.steps:
+                op = step.op
+                match = of(op.owner)
+                if match is not None and match.inline:
+                    hooks = match.plan(op.place, step.operation, step.state_class).inline
+                    if hooks:
+                        await after.run_async(hooks, committed(kernel, match, step, commit))
 
 
 def _next(steps: Requests, answer: Any, error: StateError | None) -> tuple[Request | None, Any]:

@@ -104,15 +104,20 @@ class Committer:
         if not feed.observers:
             self._commit_among(group, among, durability)
             return
+        if self._partitions.count == 1:  # then the lane keeps the order
+            self._publish(group, *self._commit_among(group, among, durability))
+            return
         with feed.in_order(among):
-            outcomes, time_ns = self._commit_among(group, among, durability)
-            feed.publish(
-                [
-                    Commit(intent, outcome.steps, outcome.revision, time_ns)
-                    for intent, outcome in zip(group, outcomes, strict=True)
-                    if outcome.happened
-                ]
-            )
+            self._publish(group, *self._commit_among(group, among, durability))
+
+    def _publish(self, group: Sequence[Intent], outcomes: list[Outcome], time_ns: int) -> None:
+        self.feed.publish(
+            [
+                Commit(intent, outcome.steps, outcome.revision, time_ns)
+                for intent, outcome in zip(group, outcomes, strict=True)
+                if outcome.happened
+            ]
+        )
 
     def _commit_among(
         self, group: Sequence[Intent], among: Sequence[int], durability: Durability

@@ -69,7 +69,7 @@ class Ephemeral:
 
     def pop(self, place: bytes, now_ns: int) -> bool:
         """Remove a value; return whether it was there."""
-        if self.guard is not None:
+        if self.guard is not None and place in self.entries:
             self.guard()
         with self.lock:
             present = self.get(place, now_ns) is not None
