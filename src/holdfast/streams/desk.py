@@ -135,6 +135,7 @@ class Desk:
 
     def _step(self) -> Batch | float | None:
         self._put_back()
+        source_of(self._kernel)  # what was read before a primary went away could not be acked
         if self._touched != self._streams.touched:
             self._touched = self._streams.touched
             self._look()
