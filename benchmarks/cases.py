@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import batch, durable, engines, hooks, memory, reading, turns, writers
+from benchmarks import batch, durable, engines, hooks, memory, reading, streams, turns, writers
 from benchmarks.measure import Bench, Row
 
 
@@ -33,5 +33,6 @@ CASES = {
     "scan": Case("1000 values in order, against the raw scan and the decoding", reading.run_scan),
     "turns": Case("400 turns that rewrite one list: disk and history", turns.run),
     "hooks": Case("what hooks add to a commit, and how many calls they deliver", hooks.run),
+    "streams": Case("changes followed by consumers and watches", streams.run),
     "engines": Case("the engines side by side, for docs/engines.md", engines.run, usual=False),
 }

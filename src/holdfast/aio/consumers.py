@@ -100,12 +100,19 @@ class AsyncConsumer:
         self.name = name
         self.counts: Counts = desk.counts
 
-    async def poll(self, timeout: float | None = None) -> AsyncBatch | None:
+    async def poll(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - by the store's clock
+    ) -> AsyncBatch | None:
         """See `Consumer.poll`."""
         check_timeout(timeout)
         return await self._poll(timeout, None)
 
-    async def _poll(self, timeout: float | None, stop: Flag | None) -> AsyncBatch | None:
+    async def _poll(
+        self,
+        timeout: float | None,  # noqa: ASYNC109
+        stop: Flag | None,
+    ) -> AsyncBatch | None:
         desk, now_ns = self._desk, self._streams.kernel.clock.now_ns
         until_ns = None if timeout is None else now_ns() + round(timeout * 1e9)
         while not (stop is not None and stop.is_set()):
@@ -137,7 +144,7 @@ class AsyncConsumer:
         *,
         by: By = "change",
         stop: Flag | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
         """See `Consumer.run`; `handler` may be a coroutine function."""
         check_timeout(timeout)

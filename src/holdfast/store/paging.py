@@ -213,48 +213,53 @@ def _commits(
 def show(view: View, kernel: Kernel, picked: Sequence[Picked], values: bool = True) -> list[Item]:
     """Return changes and events as callers see them; values with one lookup for all."""
     payloads = kernel.payloads
-    stored: dict[tuple[bytes, int], bytes] = {}
+    stored: Iterator[bytes | None] = iter(())
     if values:
         wrote = [
             (entry.place, revision)
             for revision, _, _, entry in picked
             if isinstance(entry, ChangeEntry) and entry.operation in _WRITTEN
         ]
-        stored = _payloads(view, payloads, wrote)
-    return [
-        change(revision, at, commit, entry, stored.get((entry.place, revision)), values)
-        if isinstance(entry, ChangeEntry)
-        else event(payloads, revision, at, commit, entry)
-        for revision, at, commit, entry in picked
-    ]
+        stored = iter(_payloads(view, payloads, wrote))
+    items: list[Item] = []
+    for revision, at, commit, entry in picked:
+        if isinstance(entry, EventEntry):
+            items.append(event(payloads, revision, at, commit, entry))
+            continue
+        payload = next(stored) if values and entry.operation in _WRITTEN else None
+        items.append(change(revision, at, commit, entry, payload, values))
+    return items
 
 
 def _payloads(
     view: View, payloads: Payloads, wrote: Sequence[tuple[bytes, int]]
-) -> dict[tuple[bytes, int], bytes]:
-    """Return the payload that each (place, revision) wrote; those that were trimmed are absent."""
-    found: dict[tuple[bytes, int], bytes] = {}
+) -> list[bytes | None]:
+    """Return the payload that each (place, revision) wrote; None for those that were trimmed."""
+    found: list[bytes | None] = []
     simple = record.SIMPLE
-    keys = [layout.version_key(place, revision) for place, revision in wrote]
-    gone: list[tuple[bytes, int]] = []
-    for each, key, row in zip(wrote, keys, view.get_many(keys), strict=True):
+    versions = layout.VERSIONS
+    keys = [versions + place + revision.to_bytes(8) for place, revision in wrote]
+    gone: list[int] = []
+    for (place, revision), key, row in zip(wrote, keys, view.get_many(keys), strict=True):
         if row is None:
-            gone.append(each)
+            gone.append(len(found))
+            found.append(None)
         elif row[:4] == simple:
             if row[8:16] != key[-8:]:
                 raise CorruptionError(
-                    f"version {each[1]} holds another revision", where=record.describe(each[0])
+                    f"version {revision} holds another revision", where=record.describe(place)
                 )
-            found[each] = record.simple_payload(each[0], row)
+            found.append(record.simple_payload(place, row))
         else:
             version = parse_version(key, row)
-            found[each] = restore_version(view, payloads, each[0], version).payload
+            found.append(restore_version(view, payloads, place, version).payload)
     if gone:  # compaction may have kept the live row only
-        rows = view.get_many([layout.DATA + place for place, _ in gone])
-        for (place, revision), row in zip(gone, rows, strict=True):
+        rows = view.get_many([layout.DATA + wrote[at][0] for at in gone])
+        for at, row in zip(gone, rows, strict=True):
+            place, revision = wrote[at]
             live = record.parse(place, row) if row is not None else None
             if live is not None and live.revision == revision:
-                found[place, revision] = payloads.restore(place, live)
+                found[at] = payloads.restore(place, live)
     return found
 
 

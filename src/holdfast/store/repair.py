@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.clock import Clock
 from holdfast.engines.base import Batch, Durability, Engine, View
-from holdfast.errors import EngineError, ReadOnlyError, StateError
-from holdfast.keys import after
+from holdfast.errors import DivergedError, EngineError, ReadOnlyError, StateError
+from holdfast.keys import after, pack_text
+from holdfast.store import cursors, layout, record
 from holdfast.store import intent as wanted
-from holdfast.store import layout, record
 from holdfast.store.committer import Committer
 from holdfast.store.intent import Intent, Op
 from holdfast.store.journal import (
@@ -38,6 +39,7 @@ from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo
 from holdfast.store.partitions import Partitions
 from holdfast.store.past import restore_version
 from holdfast.store.payload import Payloads
+from holdfast.store.position import Position, position_at, refuse_diverged
 from holdfast.store.salvage import Salvage
 from holdfast.store.transfer import Target, digests_of, pages
 from holdfast.store.value import Operation
@@ -339,6 +341,7 @@ class _Repair:
         if self._partitions.count > 1:
             self._target.put(layout.SEQUENCE, max(self._highest).to_bytes(8))
         self._target.flush()
+        self._consumers()
         self._record_losses()
         self._target.finish(msgspec.msgpack.encode(self._info))
         return commits
@@ -405,6 +408,57 @@ class _Repair:
                     partitions = max(partitions, int.from_bytes(key[1:3]) + 1)
             info = StoreInfo(STORE_FORMAT, os.urandom(16), self._clock.now_ns(), partitions)
         return msgspec.structs.replace(info, keyed=keyed)
+
+    def _consumers(self) -> None:
+        """Keep the sound rows of consumers; a cursor that the journal has not got goes to its end.
+
+        Nothing that exists is missed so: whoever was further has done all that is left.
+        """
+        found: dict[tuple[str, str], cursors.Cursor] = {}
+        letters: dict[tuple[str, str], list[tuple[int, int, cursors.Letter]]] = {}
+        for key, raw in self._rows(layout.CURSORS):
+            try:
+                _, kind, tenant, name, *item = cursors.key_parts(key)
+                if kind == cursors.CURSOR:
+                    found[tenant, name] = cursors.parse_cursor(key, raw)
+                else:
+                    letter = cursors.parse_letter(key, raw)
+                    letters.setdefault((tenant, name), []).append((item[0], item[1], letter))
+            except (StateError, ValueError) as error:
+                detail = getattr(error, "message", "not a row of a consumer")
+                self._lose("cursor-damaged", f"consumers/{key[4:].hex()}", detail)
+        for (tenant, name), kept in letters.items():
+            if (tenant, name) not in found:
+                where = f"consumers/{tenant + '/' if tenant else ''}{name}"
+                self._lose("stray-letter", where, f"{len(kept)} without a cursor")
+        for (tenant, name), cursor in found.items():
+            self._consumer(tenant, name, cursor, letters.get((tenant, name), []))
+        self._target.flush()
+
+    def _consumer(
+        self,
+        tenant: str,
+        name: str,
+        cursor: cursors.Cursor,
+        letters: list[tuple[int, int, cursors.Letter]],
+    ) -> None:
+        packed, every = pack_text(tenant), self._partitions.all
+        partition = cursors.partition_of(packed, pack_text(name), len(every))
+        with self._engine.read() as view:
+            try:
+                refuse_diverged(view, every, Position(cursor.revision, cursor.hash))
+            except DivergedError as error:
+                where = f"consumers/{tenant + '/' if tenant else ''}{name}"
+                self._lose("cursor-diverged", where, error.message)
+                at = position_at(view, every, min(cursor.revision, max(self._highest)))
+                cursor = replace(cursor, revision=at.revision, hash=at.hash, part=0, done=0)
+        queued = sum(letter.queued for _, _, letter in letters)
+        cursor = replace(cursor, dead=len(letters), queued=queued)
+        key = cursors.cursor_key(partition, packed, name)
+        self._target.put(key, cursors.pack(key, cursor))
+        for revision, number, letter in letters:
+            key = cursors.letter_key(partition, packed, name, revision, number)
+            self._target.put(key, cursors.pack(key, letter))
 
     def _record_losses(self) -> None:
         """Commit to the new journal which keys were given up."""

@@ -236,6 +236,8 @@ def _finish(kernel: Kernel, target: Target, reached: list[int], begun: list[int]
                 target.put(key, row)
         for key, row in view.scan(layout.BLOBS, after(layout.BLOBS)):  # trained meanwhile
             target.put(key, row)
+        for key, row in view.scan(layout.CURSORS, after(layout.CURSORS)):
+            target.put(key, row)
         identity = view.get(layout.STORE)
     target.directory()
     if kernel.partitions.count > 1:  # whatever counts in the target's engine goes on from here

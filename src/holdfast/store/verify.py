@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from xxhash import xxh3_64_intdigest
 
 from holdfast.engines.base import View
-from holdfast.errors import CorruptionError, FormatVersionError, StateError
-from holdfast.keys import after
-from holdfast.store import layout, record
+from holdfast.errors import CorruptionError, DivergedError, FormatVersionError, StateError
+from holdfast.keys import after, pack_text
+from holdfast.store import cursors, layout, record
 from holdfast.store.journal import (
     DIGEST_MODULUS,
     CommitEntry,
@@ -40,6 +40,7 @@ from holdfast.store.past import (
     scan_at,
     scope_horizon,
 )
+from holdfast.store.position import Position, refuse_diverged
 from holdfast.store.record import parse
 from holdfast.store.value import Operation
 
@@ -103,6 +104,7 @@ class _Verification:
             self._expiry,
             self._commits,
             self._correlations,
+            self._cursors,
             self._totals,
         ):
             try:
@@ -353,6 +355,39 @@ class _Verification:
                 text = commit.correlation if commit is not None else None
                 if text is None or key != layout.correlation_key(partition, text, revision):
                     self._report("stale-correlation", f"revision {revision}", "no such commit")
+
+    def _cursors(self) -> None:
+        """Every consumer's rows: sound, where they belong, of this history, none left over."""
+        every = self._kernel.partitions.all
+        for view, rows in self._pages(layout.CURSORS, after(layout.CURSORS)):
+            for key, raw in rows:
+                where = f"consumers/{key[4:].hex()}"
+                try:
+                    partition, kind, tenant, name, _, _ = cursors.key_parts(key)
+                except ValueError as error:
+                    self._report("bad-key", where, str(error))
+                    continue
+                where = f"consumers/{tenant + '/' if tenant else ''}{name}"
+                packed = pack_text(tenant), pack_text(name)
+                if partition != cursors.partition_of(*packed, len(every)):
+                    self._report("wrong-partition", where, f"with partition {partition}")
+                try:
+                    if kind == cursors.LETTER:
+                        cursors.parse_letter(key, raw)
+                        if view.get(cursors.cursor_key(partition, packed[0], name)) is None:
+                            self._report("stray-letter", where, "there is no such consumer")
+                        continue
+                    cursor = cursors.parse_cursor(key, raw)
+                    refuse_diverged(view, every, Position(cursor.revision, cursor.hash))
+                    letters = view.scan(*cursors.letters_of(partition, packed[0], name))
+                    queued = [cursors.parse_letter(*letter).queued for letter in letters]
+                except DivergedError as error:
+                    self._report("cursor-diverged", where, error.message)
+                except CorruptionError as error:
+                    self._report("cursor-damaged", where, error.message)
+                else:
+                    if (len(queued), queued.count(True)) != (cursor.dead, cursor.queued):
+                        self._report("letter-count", where, f"{len(queued)}, not {cursor.dead}")
 
     def _partition(self, place: bytes) -> int:
         """Return a place's partition, also where it is damaged: then its walk reports it."""

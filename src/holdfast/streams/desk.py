@@ -102,6 +102,7 @@ class Desk:
         self.waiting = False
         self.ended = False
         self.counts = Counts()
+        streams.keeper.add(self)
 
     # --- handing out ----------------------------------------------------------------------
 
@@ -134,6 +135,7 @@ class Desk:
 
     def _step(self) -> Batch | float | None:
         self._put_back()
+        source_of(self._kernel)  # what was read before a primary went away could not be acked
         if self._touched != self._streams.touched:
             self._touched = self._streams.touched
             self._look()
@@ -325,7 +327,6 @@ class Desk:
 
     def _forget(self) -> None:
         self._claim, self._out, self._stretch = _NOBODY, None, None
-        self._streams.keeper.drop(self)
 
     def _after_fork(self) -> None:
         """In a child the lease, and what was handed out, are the parent's."""

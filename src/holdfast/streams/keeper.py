@@ -39,17 +39,21 @@ class Keeper:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._mutex = threading.RLock()
-        self._kept: tuple[weakref.ref[Tenure], ...] = ()
+        self._known: weakref.WeakSet[Tenure] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
         self._stir = threading.Event()
 
-    def keep(self, tenure: Tenure) -> None:
-        """Renew a lease from now on, as long as its holder is referred to."""
+    def add(self, tenure: Tenure) -> None:
+        """Take note of who may get a lease, as long as it is referred to."""
         if self._pid != os.getpid():  # the thread is the parent's
             self._begin()
         with self._mutex:
-            others = tuple(each for each in self._kept if each() not in (None, tenure))
-            self._kept = (*others, weakref.ref(tenure))
+            self._known.add(tenure)
+
+    def keep(self, tenure: Tenure) -> None:
+        """Renew a lease from now on."""
+        self.add(tenure)
+        with self._mutex:
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(
                     target=self._serve, name="holdfast-leases", daemon=True
@@ -57,32 +61,31 @@ class Keeper:
                 self._thread.start()
         self._stir.set()
 
-    def drop(self, tenure: Tenure) -> None:
-        """Renew a lease no more."""
-        if self._pid == os.getpid():
-            with self._mutex:
-                self._kept = tuple(each for each in self._kept if each() not in (None, tenure))
-
     def close(self) -> None:
-        """Give all leases back."""
+        """Have all leases given back, also those that are just being taken."""
         self._closed = True
         self._stir.set()
         if self._pid == os.getpid():
-            for each in self._kept:
-                tenure = each()
-                if tenure is not None:
-                    tenure.end()
+            for tenure in self._all():
+                tenure.end()
+
+    def _all(self) -> list[Tenure]:
+        with self._mutex:
+            return list(self._known)
+
+    def _round(self) -> float:
+        """Renew what is due; return the seconds until something is again."""
+        pause = _LONG
+        for tenure in self._all():
+            due = tenure.due()
+            if due is not None and due <= 0:
+                tenure.renew()
+                due = tenure.due()
+            pause = min(pause, _LONG if due is None else max(due, 0.001))
+        return pause
 
     def _serve(self) -> None:
         while not self._closed:
-            pause = _LONG
-            for each in self._kept:
-                tenure = each()
-                due = None if tenure is None else tenure.due()
-                if tenure is not None and due is not None and due <= 0:
-                    tenure.renew()
-                    due = tenure.due()
-                pause = min(pause, _LONG if due is None else max(due, 0.001))
-            tenure = None  # it lives as long as its owner wants
+            pause = self._round()  # in a frame of its own: leases live as long as their owners
             self._clock.wait(self._stir, pause)
             self._stir.clear()

@@ -31,4 +31,4 @@ def is_absence(kernel: Kernel, error: StateError) -> bool:
     """Say whether an error only means that a primary is away, and will be back."""
     if not isinstance(kernel, FailoverKernel) or kernel.closed:
         return False
-    return isinstance(error, EngineError) and says_away(error)
+    return isinstance(error, DegradedError) or (isinstance(error, EngineError) and says_away(error))

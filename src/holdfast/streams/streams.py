@@ -66,9 +66,9 @@ class Streams:
 
     def close(self) -> None:
         """End all that waits for this store, and give leases back."""
+        self.ringer.close()
         if not self.kernel.closed:
             self.keeper.close()
-        self.ringer.close()
 
 
 def check_timeout(timeout: float | None) -> None:
