@@ -36,6 +36,7 @@ _ENGINES = {
     "scan": {"memory", "sqlite", "rocksdb"},
     "turns": {"sqlite", "rocksdb"},
     "engines": {"memory", "sqlite", "rocksdb", "postgres"},
+    "timeline": {"memory", "sqlite", "rocksdb"},
 }
 
 

@@ -143,6 +143,14 @@ def test_several_parents() -> None:
     assert set(graph["d"].causes) == {"a", "c"}
 
 
+def test_a_cause_says_more_than_a_parent() -> None:
+    """What is both part of a step and names it as its cause has one link, as its effect."""
+    both = causality([change(0, context("a")), change(1, context("b", "a", ["a"]))])
+    assert both.links == (Link("a", "b", "cause"),)
+    named = [event(0, context("a"), id="x"), event(1, context("s", "a"), id="e", causes=["x"])]
+    assert causality(named).links == (Link("a", "e", "cause"),)
+
+
 def test_disconnected_parts() -> None:
     """What has nothing to do with each other stays apart."""
     graph = causality(

@@ -431,6 +431,29 @@ def test_leftover_rows_are_no_entries(memory_store: Stores) -> None:
     assert [e.value for e in state.timeline("run-1")] == [1]
     assert {p.code for p in state.verify()} == {"stale-correlation"}
 
+    state = memory_store(partitions=4)
+    kernel = state._kernel
+    for number in range(40):
+        state.set(f"agent:{number}", "k", number, correlation="run-1")
+    with kernel.engine.read() as view:
+        held = {
+            partition: [
+                layout.journal_parts(key)[1] for key, _ in view.scan(*reach, keys_only=True)
+            ]
+            for partition in kernel.partitions.all
+            for reach in [layout.journal_range(partition)]
+        }
+    assert sum(map(len, held.values())) == 40
+    stray = [  # rows of revisions that lie between two headers of a partition
+        layout.correlation_key(partition, "run-1", revision)
+        for partition, revisions in held.items()
+        for revision in range(1, max(revisions))
+        if revision not in revisions
+    ]
+    assert stray
+    kernel.engine.write(Durability.OS, lambda _: Batch(puts=[(key, b"") for key in stray]))
+    assert [e.value for e in state.timeline("run-1")] == list(range(40))
+
 
 # --- what it costs ----------------------------------------------------------------------------
 
