@@ -33,6 +33,7 @@ from holdfast.failover import (
     Provisional,
 )
 from holdfast.manager import StateManager
+from holdfast.observe import Analysis, Metrics, ObserveSettings, ScopeStats
 from holdfast.opening import open, repair
 from holdfast.reading import StateReader
 from holdfast.store.compact import CompactReport
@@ -66,6 +67,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "KEEP_THEIRS",
+    "Analysis",
     "AsyncStateManager",
     "AsyncStateReader",
     "Change",
@@ -90,6 +92,8 @@ __all__ = [
     "Health",
     "HistoryPolicy",
     "HorizonError",
+    "Metrics",
+    "ObserveSettings",
     "Operation",
     "OutcomeUnknownError",
     "Problem",
@@ -98,6 +102,7 @@ __all__ = [
     "RepairReport",
     "ScopeKind",
     "ScopePolicy",
+    "ScopeStats",
     "ScopeView",
     "SetOperation",
     "Snapshot",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import holdfast
-from holdfast.cli import bench, past, records, transfer, upkeep
+from holdfast.cli import bench, observe, past, records, transfer, upkeep
 from holdfast.cli.command import JsonOption, StoreOption, TenantOption
 from holdfast.cli.exits import (
     INTERRUPTED,
@@ -60,7 +60,7 @@ def _options(
     ctx.obj = Session(store, tenant or "", as_json, read_only, dashes=ctx.obj == "dashes")
 
 
-for group in (records, past, transfer, upkeep, bench):
+for group in (records, past, transfer, upkeep, observe, bench):
     group.register(app)
 
 
