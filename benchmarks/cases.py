@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import batch, durable, engines, memory, reading, turns, writers
+from benchmarks import batch, durable, engines, memory, observe, reading, turns, writers
 from benchmarks.measure import Bench, Row
 
 
@@ -32,5 +32,6 @@ CASES = {
     "get": Case("one value, against the raw get and the decoding", reading.run_get),
     "scan": Case("1000 values in order, against the raw scan and the decoding", reading.run_scan),
     "turns": Case("400 turns that rewrite one list: disk and history", turns.run),
+    "observe": Case("a set and a get that are watched, against plain ones", observe.run),
     "engines": Case("the engines side by side, for docs/engines.md", engines.run, usual=False),
 }
