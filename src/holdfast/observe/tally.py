@@ -22,6 +22,8 @@ from holdfast.store.value import Operation, StateClass
 
 _GATHERED = 256  # how many are worked in at once: one caller in so many pays for the others
 _PARSED = 4096
+_CLASSES = {int(each): each.name.lower() for each in StateClass}
+_OPERATIONS = {int(each): each.name.lower() for each in Operation}
 
 Scope = StateScope | str | None
 #: Verb, scope, nanoseconds, the code of its error, and whether what was read was there.
@@ -211,8 +213,8 @@ class Tally:
         figures = self._figures
         figures.events += events
         for owner, operation, state_class, size in changes:
-            word = StateClass(state_class).name.lower()
-            series = Operation(operation).name.lower(), word
+            word = _CLASSES[state_class]
+            series = _OPERATIONS[operation], word
             figures.changes[series] = figures.changes.get(series, 0) + 1
             figures.change_bytes[word] = figures.change_bytes.get(word, 0) + size
             self._scopes.of(self._owner(owner)).writes += 1
