@@ -36,6 +36,7 @@ from holdfast.failover import (
 )
 from holdfast.hooks import HookEvent, Hooks
 from holdfast.manager import StateManager
+from holdfast.observe import Analysis, Metrics, ObserveSettings, ScopeStats
 from holdfast.opening import open, repair
 from holdfast.reading import StateReader
 from holdfast.store.compact import CompactReport
@@ -77,6 +78,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "KEEP_THEIRS",
+    "Analysis",
     "AsyncStateManager",
     "AsyncStateReader",
     "Batch",
@@ -112,6 +114,8 @@ __all__ = [
     "HorizonError",
     "Inspection",
     "LeaseLostError",
+    "Metrics",
+    "ObserveSettings",
     "Operation",
     "OutcomeUnknownError",
     "Position",
@@ -122,6 +126,7 @@ __all__ = [
     "Retry",
     "ScopeKind",
     "ScopePolicy",
+    "ScopeStats",
     "ScopeView",
     "SetOperation",
     "Snapshot",

@@ -37,6 +37,7 @@ _ENGINES = {
     "turns": {"sqlite", "rocksdb"},
     "engines": {"memory", "sqlite", "rocksdb", "postgres"},
     "timeline": {"memory", "sqlite", "rocksdb"},
+    "observe": {"memory"},
 }
 
 

@@ -76,9 +76,9 @@ def test_manual_names_every_command() -> None:
     """Every command of the help stands in docs/cli.md, with what it does."""
     manual = MANUAL.read_text()
     names = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    expected = """bench changes compact consumers copy delete diff events export get health history
-        hooks import info inspect ls repair replay rewind scopes set timeline verify
-        watch"""
+    expected = """analyze bench changes compact consumers copy delete diff events export get health
+        history hooks import info inspect ls metrics repair replay rewind scopes set
+        timeline verify watch"""
     assert sorted(names) == expected.split()
     for name in names:
         assert f"| `{name}" in manual

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 import holdfast
-from holdfast.cli import bench, events, hooks, past, records, streams, timeline, transfer, upkeep
+from holdfast.cli import (
+    bench,
+    events,
+    hooks,
+    observe,
+    past,
+    records,
+    streams,
+    timeline,
+    transfer,
+    upkeep,
+)
 from holdfast.cli.command import JsonOption, StoreOption, TenantOption
 from holdfast.cli.exits import (
     INTERRUPTED,
@@ -60,7 +71,7 @@ def _options(
     ctx.obj = Session(store, tenant or "", as_json, read_only, dashes=ctx.obj == "dashes")
 
 
-for group in (records, past, timeline, events, streams, hooks, transfer, upkeep, bench):
+for group in (records, past, timeline, events, streams, hooks, transfer, upkeep, observe, bench):
     group.register(app)
 
 

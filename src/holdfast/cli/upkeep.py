@@ -29,11 +29,11 @@ _PROBLEM_COLUMNS = [
 ]
 
 
-def _flat(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield name and text of every fact that says something, nested ones with dots."""
     for name, value in fields.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         elif isinstance(value, list):
             yield prefix + name, ", ".join(map(str, value))
         elif value not in (None, ""):
@@ -47,7 +47,7 @@ def info(session: Session) -> None:
         fields = state.info()
         fields["retention"] = [_policy_fields(policy) for policy in state.retention()]
     shown = fields | {"retention": [_policy_words(policy) for policy in fields["retention"]]}
-    session.out.facts(fields, dict(_flat(shown)))
+    session.out.facts(fields, dict(flat(shown)))
 
 
 def health(session: Session) -> None:
@@ -61,7 +61,7 @@ def health(session: Session) -> None:
             {
                 "component": name,
                 "status": component.status,
-                "detail": ", ".join(f"{n} {words}" for n, words in _flat(component.detail)),
+                "detail": ", ".join(f"{n} {words}" for n, words in flat(component.detail)),
             }
             for name, component in found.components.items()
         )

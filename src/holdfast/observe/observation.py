@@ -23,6 +23,7 @@ from holdfast.observe.verbs import kind_of, scope_of
 from holdfast.observe.watch import (
     Correlation,
     check_correlation,
+    given_correlation,
     is_sensitive,
     key_text,
     level_of,
@@ -115,6 +116,7 @@ class Observation:
     ) -> None:
         """Hear of a failure from a verb that is not wrapped."""
         if not self.wraps:
+            correlation = given_correlation({"correlation": correlation})
             sensitive = self.is_sensitive(scope_of(scope), state_class)
             self.record_failure(
                 operation, scope, key, error, duration_ms, correlation, sensitive=sensitive

@@ -95,30 +95,32 @@ class ScopeTable:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: OrderedDict[StateScope, ScopeCounts] = OrderedDict()
+        # By packed form: bytes know their hash.
+        self._kept: OrderedDict[bytes, tuple[StateScope, ScopeCounts]] = OrderedDict()
         self._other = ScopeCounts()
 
     def of(self, scope: StateScope | None) -> ScopeCounts:
         """Return the figures of a scope, to be added to."""
         if scope is None:
             return self._other
-        counts = self._kept.get(scope)
-        if counts is None:
+        packed = scope.packed
+        kept = self._kept.get(packed)
+        if kept is None:
             if len(self._kept) >= self._most:
-                self._other.merge(self._kept.popitem(last=False)[1])
-            counts = self._kept[scope] = ScopeCounts()
+                self._other.merge(self._kept.popitem(last=False)[1][1])
+            kept = self._kept[packed] = scope, ScopeCounts()
         else:
-            self._kept.move_to_end(scope)
-        return counts
+            self._kept.move_to_end(packed)
+        return kept[1]
 
     def stats(self, scope: StateScope | None) -> ScopeStats:
         """Return the figures of a scope (zeros for one that is not kept), or of all."""
         if scope is not None:
-            counts = self._kept.get(scope)
-            return ScopeStats() if counts is None else counts.stats()
+            kept = self._kept.get(scope.packed)
+            return ScopeStats() if kept is None else kept[1].stats()
         total = ScopeCounts()
         total.merge(self._other)
-        for counts in self._kept.values():
+        for _, counts in self._kept.values():
             total.merge(counts)
-        known = {str(scope): counts.stats() for scope, counts in sorted(self._kept.items())}
+        known = {str(scope): counts.stats() for _, (scope, counts) in sorted(self._kept.items())}
         return total.stats(known, self._other.stats())

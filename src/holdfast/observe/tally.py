@@ -22,8 +22,12 @@ from holdfast.store.value import Operation, StateClass
 
 _GATHERED = 256  # how many are worked in at once: one caller in so many pays for the others
 _PARSED = 4096
+_CLASSES = {int(each): each.name.lower() for each in StateClass}
+_OPERATIONS = {int(each): each.name.lower() for each in Operation}
 
 Scope = StateScope | str | None
+#: Verb, scope, nanoseconds, the code of its error, and whether what was read was there.
+Call = tuple[str, Scope, int, str | None, bool | None]
 #: Of an item of a batch: its scope, the code of its error, and whether it was found.
 Item = tuple[Scope, str | None, bool | None]
 Items = Sequence[Item]
@@ -68,12 +72,12 @@ class Tally:
     def reset(self) -> None:
         """Begin at zero, with a lock of one's own: in a child process after a fork, say."""
         self._lock = threading.Lock()
-        self._pending: deque[Callable[[], None]] = deque()
+        # A call of a verb is a tuple: it is what comes most often. All else adds itself.
+        self._pending: deque[Call | Callable[[], None]] = deque()
         self._figures = Figures()
         self._scopes = ScopeTable(self._max_scopes)
         self._parsed: dict[str, StateScope | None] = {}
         self._owners: dict[bytes, StateScope | None] = {}
-        self._calls: deque[tuple[str, Scope, int, str | None, bool | None]] = deque()
 
     # --- noting: any thread, no lock ------------------------------------------------------
 
@@ -81,8 +85,8 @@ class Tally:
         self, verb: str, scope: Scope, ns: int, code: str | None, found: bool | None = None
     ) -> None:
         """Count one call of a verb."""
-        self._calls.append((verb, scope, ns, code, found))
-        if len(self._calls) >= _GATHERED:
+        self._pending.append((verb, scope, ns, code, found))
+        if len(self._pending) >= _GATHERED:
             self._fold_some()
 
     def batch(self, verb: str, ns: int, code: str | None, items: Items) -> None:
@@ -145,11 +149,13 @@ class Tally:
                 self._lock.release()
 
     def _fold(self) -> None:
-        calls, pending = self._calls, self._pending
-        for _ in range(len(calls)):
-            self._add_call(*calls.popleft())
+        pending = self._pending
         for _ in range(len(pending)):
-            pending.popleft()()
+            noted = pending.popleft()
+            if isinstance(noted, tuple):
+                self._add_call(*noted)
+            else:
+                noted()
 
     def _add_call(
         self, verb: str, given: Scope, ns: int, code: str | None, found: bool | None
@@ -207,8 +213,8 @@ class Tally:
         figures = self._figures
         figures.events += events
         for owner, operation, state_class, size in changes:
-            word = StateClass(state_class).name.lower()
-            series = Operation(operation).name.lower(), word
+            word = _CLASSES[state_class]
+            series = _OPERATIONS[operation], word
             figures.changes[series] = figures.changes.get(series, 0) + 1
             figures.change_bytes[word] = figures.change_bytes.get(word, 0) + size
             self._scopes.of(self._owner(owner)).writes += 1

@@ -27,10 +27,11 @@ _INLINE = ("get",)
 
 def telling(cls: type[C]) -> type[C]:
     """Make the verbs that a class defines tell its instances' `_observation` of failures."""
+    awaited = any(inspect.iscoroutinefunction(member) for member in vars(cls).values())
     for name, verb in VERBS.items():
         verb_itself = cls.__dict__.get(name)
         if verb_itself is not None and name not in _INLINE:
-            made = _telling(verb, verb_itself)
+            made = _telling(verb, verb_itself, awaited)
             made.__raw__ = verb_itself
             setattr(cls, name, made)
     return cls
@@ -42,18 +43,14 @@ def raw(cls: type, name: str) -> Callable[..., Any] | None:
     return getattr(found, "__raw__", found)
 
 
-def _telling(verb: Verb, fn: Any) -> Any:
+def _telling(verb: Verb, fn: Any, awaited: bool) -> Any:
     if inspect.iscoroutinefunction(fn):
         return _awaited(verb, fn)
     if verb.shape is Shape.ITERATOR:
         return _iterator(verb, fn)
     if verb.shape is Shape.CONTEXT:
-        return _async_context(verb, fn) if _is_async_context(fn) else _context(verb, fn)
+        return _async_context(verb, fn) if awaited else _context(verb, fn)
     return _call(verb, fn)
-
-
-def _is_async_context(fn: Any) -> bool:
-    return inspect.isasyncgenfunction(inspect.unwrap(fn))
 
 
 def _call(verb: Verb, fn: Any) -> Any:

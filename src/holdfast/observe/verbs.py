@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from holdfast.errors import StateError
-from holdfast.store.scope import StateScope
+from holdfast.store.scope import ScopeKind, StateScope
 
 
 class Kind(enum.Enum):
@@ -117,6 +117,10 @@ AWAITED: Final = (
 )
 
 
+# An enum's name costs more to look up than all else that is done with it here.
+_KINDS: Final = {kind: kind.name.lower() for kind in ScopeKind}
+
+
 def scope_of(given: Any) -> StateScope | None:
     """Return a scope as given, parsed; None for none, or for what is no scope."""
     if isinstance(given, StateScope):
@@ -131,7 +135,7 @@ def scope_of(given: Any) -> StateScope | None:
 
 def kind_of(scope: StateScope | None) -> str:
     """Return the word for a scope's kind; ``none`` where a verb has no single scope."""
-    return "none" if scope is None else scope.kind.name.lower()
+    return "none" if scope is None else _KINDS[scope.kind]
 
 
 def code_of(error: BaseException) -> str:
