@@ -76,8 +76,8 @@ def test_manual_names_every_command() -> None:
     """Every command of the help stands in docs/cli.md, with what it does."""
     manual = MANUAL.read_text()
     names = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    expected = """bench changes compact copy delete diff export get health history hooks import info ls
-        repair replay rewind scopes set verify"""
+    expected = """bench changes compact copy delete diff export get health history hooks import info
+        ls repair replay rewind scopes set verify"""
     assert sorted(names) == expected.split()
     for name in names:
         assert f"| `{name}" in manual
