@@ -121,7 +121,8 @@ def _delivery(bench: Bench) -> list[Row]:
                 rates.append(calls[0] / (perf_counter() - begun))
             state.close()
         rate = sorted(rates)[len(rates) // 2]
-        target = Target(100_000, "calls/s", at_least=True)
+        # What a commit costs is another case's business; here it is told beside.
+        target = Target(100_000, "calls/s", at_least=True) if hooks == 1 else None
         found.append(Row("hooks", "memory", work, "calls/s", rate, figure=rate, target=target))
     return found
 

@@ -38,6 +38,7 @@ _ENGINES = {
     "engines": {"memory", "sqlite", "rocksdb", "postgres"},
     "timeline": {"memory", "sqlite", "rocksdb"},
     "observe": {"memory"},
+    "hooks": {"memory"},
 }
 
 

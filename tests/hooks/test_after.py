@@ -517,7 +517,7 @@ def test_sensitive_values_need_a_grant(memory_store: Stores) -> None:
     stage = state._kernel.before
     match = stage.matcher.of(step.op.owner)  # type: ignore[union-attr]
     event = committed(state._kernel, match, step, commits[0])
-    stage._after.run(list(state.hooks.list()), event)  # type: ignore[union-attr]
+    stage._after.run(state.hooks.list(), event)  # type: ignore[union-attr]
     assert seen["plain"] == (None, REDACTED)
     assert seen["granted"] == (None, "hunter2")
     assert seen["repr"] == "HookEvent(after set agent:a/k, revision=1)"

@@ -225,9 +225,14 @@ def test_the_callers_own_condition_is_its_own(state: StateManager) -> None:
 
 
 def test_concurrent_increments_with_a_hook_are_exact(open_store: Stores) -> None:
-    """8 threads of 25 increments end at 200, with every one seen by the hook."""
+    """8 threads with 25 increments end at 200, with every one seen by the hook."""
     state = open_store()
-    state.hooks.before(lambda event: None if event.new == (event.old or 0) + 1 else event.veto("?"))
+
+    def one_more(event: HookEvent) -> None:
+        if event.new != (event.old or 0) + 1:
+            event.veto("not one more")
+
+    state.hooks.before(one_more)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: [state.increment(A, "n") for _ in range(25)], range(8)))
     assert state.get(A, "n") == 200
@@ -432,7 +437,11 @@ def test_a_plain_function_with_a_limit_does_not_hold_up_the_loop(memory_store: S
     """The loop goes on while the function runs in a thread."""
     state = memory_store()
     release = threading.Event()
-    state.hooks.before(lambda event: (release.wait(), None)[1], timeout=60)
+
+    def waits(event: HookEvent) -> None:
+        release.wait()
+
+    state.hooks.before(waits, timeout=60)
 
     async def use() -> None:
         face = AsyncStateManager(state)

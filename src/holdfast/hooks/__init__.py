@@ -7,12 +7,15 @@ from holdfast.hooks.event import REDACTED, HookEvent
 from holdfast.hooks.hook import Hook
 from holdfast.hooks.marking import after, before
 from holdfast.hooks.metrics import HookMetrics
+from holdfast.hooks.options import AfterOptions, BeforeOptions, HookOptions
 from holdfast.hooks.registry import Hooks
 from holdfast.hooks.report import ReplayReport, ReplayResult
 from holdfast.hooks.settings import HookSettings
 
 __all__ = [
     "REDACTED",
+    "AfterOptions",
+    "BeforeOptions",
     "BreakerState",
     "CapturedEvent",
     "CapturedWrite",
@@ -22,6 +25,7 @@ __all__ = [
     "HookBreaker",
     "HookEvent",
     "HookMetrics",
+    "HookOptions",
     "HookSettings",
     "Hooks",
     "ReplayReport",

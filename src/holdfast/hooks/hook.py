@@ -6,21 +6,17 @@ import inspect
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from holdfast.clock import Clock
-from holdfast.errors import ConfigurationError, InvalidArgumentError
 from holdfast.hooks import breaker as breaking
 from holdfast.hooks.breaker import BreakerState, HookBreaker
 from holdfast.hooks.metrics import BUCKETS, HookMetrics, percentile
-from holdfast.hooks.selection import Selection
-from holdfast.hooks.settings import HookSettings, check_seconds
+from holdfast.hooks.options import Wanted
+from holdfast.hooks.settings import HookSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-MODES: Final = ("queued", "inline")
-ON_ERROR: Final = ("refuse", "allow")
 
 
 class Hook:
@@ -43,25 +39,17 @@ class Hook:
     def __init__(
         self,
         fn: Callable[[Any], Any],
-        *,
         name: str,
-        phase: str,
-        mode: str,
-        selection: Selection,
-        priority: int,
-        timeout: float | None,
-        on_error: str,
-        batch: bool,
-        sees_sensitive: bool,
+        asked: Wanted,
         clock: Clock,
         settings: HookSettings,
         remove: Callable[[Hook], None],
     ) -> None:
-        self.fn = fn
-        self.name, self.phase, self.mode = name, phase, mode
-        self.selection, self.priority = selection, priority
-        self.timeout, self.on_error, self.sees_sensitive = timeout, on_error, sees_sensitive
-        self.batch = batch
+        self.fn, self.name = fn, name
+        self.phase, self.mode, self.batch = asked.phase, asked.mode, asked.batch
+        self.selection, self.priority = asked.selection, asked.priority
+        self.timeout, self.on_error = asked.timeout, asked.on_error
+        self.sees_sensitive = asked.sees_sensitive
         self.is_async = is_async(fn)
         self.paused = False
         self.settings = settings
@@ -188,26 +176,3 @@ def unused_name(name: str, taken: Iterable[str]) -> str:
         number += 1
         free = f"{name}-{number}"
     return free
-
-
-def check_options(
-    fn: object, priority: object, timeout: object, on_error: object, mode: object
-) -> None:
-    """Refuse options that are none.
-
-    Raises:
-        InvalidArgumentError: One of them.
-    """
-    if not callable(fn):
-        raise InvalidArgumentError(f"a hook is a function, not a {type(fn).__name__}")
-    if type(priority) is not int:
-        raise InvalidArgumentError("priority must be an integer")
-    try:
-        check_seconds(timeout, "timeout")
-    except ConfigurationError as error:
-        raise InvalidArgumentError(error.message) from None
-    for value, known, what in ((on_error, ON_ERROR, "on_error"), (mode, MODES, "mode")):
-        if value not in known:
-            raise InvalidArgumentError(
-                f"there is no {what} {value!r}", hint=f"there is {' and '.join(known)}"
-            )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import inspect
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from holdfast.errors import InvalidArgumentError, RejectedError, StateError
 from holdfast.hooks.breaker import BreakerState
@@ -18,14 +17,13 @@ from holdfast.hooks.calling import AfterCalls, BeforeCalls
 from holdfast.hooks.capture import guard_ephemeral
 from holdfast.hooks.dispatch import Dispatcher
 from holdfast.hooks.event import HookEvent
-from holdfast.hooks.hook import Hook, check_options, name_of, unused_name
+from holdfast.hooks.hook import Hook, name_of, unused_name
 from holdfast.hooks.marking import load_hook, mark_of
 from holdfast.hooks.matching import Matcher
+from holdfast.hooks.options import AfterOptions, BeforeOptions, wanted
 from holdfast.hooks.running import Runner
-from holdfast.hooks.selection import Classes, Operations, check_phase, select
 from holdfast.hooks.settings import HookSettings
 from holdfast.hooks.stage import Stage
-from holdfast.store.scope import StateScope
 from holdfast.store.status import ComponentHealth
 
 if TYPE_CHECKING:
@@ -57,48 +55,11 @@ class Hooks:
     # --- registering ----------------------------------------------------------------------
 
     @overload
-    def before(
-        self,
-        fn: HookFunction,
-        *,
-        scope: str | StateScope = "*",
-        key: str = "*",
-        operations: Operations = None,
-        classes: Classes = None,
-        priority: int = 0,
-        timeout: float | None = None,
-        name: str | None = None,
-        on_error: str = "refuse",
-        sees_sensitive: bool = False,
-    ) -> Hook: ...
+    def before(self, fn: HookFunction, **options: Unpack[BeforeOptions]) -> Hook: ...
     @overload
+    def before(self, fn: None = None, **options: Unpack[BeforeOptions]) -> Register: ...
     def before(
-        self,
-        fn: None = None,
-        *,
-        scope: str | StateScope = "*",
-        key: str = "*",
-        operations: Operations = None,
-        classes: Classes = None,
-        priority: int = 0,
-        timeout: float | None = None,
-        name: str | None = None,
-        on_error: str = "refuse",
-        sees_sensitive: bool = False,
-    ) -> Register: ...
-    def before(
-        self,
-        fn: HookFunction | None = None,
-        *,
-        scope: str | StateScope = "*",
-        key: str = "*",
-        operations: Operations = None,
-        classes: Classes = None,
-        priority: int = 0,
-        timeout: float | None = None,
-        name: str | None = None,
-        on_error: str = "refuse",
-        sees_sensitive: bool = False,
+        self, fn: HookFunction | None = None, **options: Unpack[BeforeOptions]
     ) -> Hook | Register:
         """Have a function look at writes before they are committed; without one, decorate it.
 
@@ -108,96 +69,21 @@ class Hooks:
 
         Args:
             fn: Takes a `HookEvent`; a function or a coroutine function.
-            scope: Pattern of scopes: the text of a scope in which ``*`` stands for any id, or
-                ``*`` for every scope.
-            key: Pattern of keys, with ``*``, ``?`` and ``[...]``.
-            operations: Of ``set``, ``delete``, ``touch``; one or several, all by default.
-            classes: State classes, or their names; all by default.
-            priority: Higher ones run first.
-            timeout: Seconds that a call may take. A coroutine is cancelled then; a plain function
-                cannot be, and goes on in its thread, while the write is refused.
-            name: Its name; by default the function's.
-            on_error: What its failure (it raised, took too long, or its breaker is open) means
-                for the write: ``"refuse"`` or ``"allow"``.
-            sees_sensitive: Show it sensitive values, which are `REDACTED` otherwise.
+            **options: See `BeforeOptions`.
 
         Raises:
-            InvalidArgumentError, ConfigurationError: An argument or a pattern is none.
+            InvalidArgumentError, ConfigurationError: An option or a pattern is none.
         """
         if fn is None:
-            return lambda made: self.before(
-                made,
-                scope=scope,
-                key=key,
-                operations=operations,
-                classes=classes,
-                priority=priority,
-                timeout=timeout,
-                name=name,
-                on_error=on_error,
-                sees_sensitive=sees_sensitive,
-            )
-        check_options(fn, priority, timeout, on_error, "inline")
-        selection = select("before", scope, key, operations, classes)
-        return self._register(
-            fn,
-            name,
-            phase="before",
-            mode="before",
-            selection=selection,
-            priority=priority,
-            timeout=timeout,
-            on_error=on_error,
-            batch=False,
-            sees_sensitive=sees_sensitive,
-        )
+            return lambda made: self._register("before", made, options)
+        return self._register("before", fn, options)
 
     @overload
-    def after(
-        self,
-        fn: HookFunction,
-        *,
-        scope: str | StateScope = "*",
-        key: str = "*",
-        operations: Operations = None,
-        classes: Classes = None,
-        mode: str = "queued",
-        batch: bool = False,
-        priority: int = 0,
-        timeout: float | None = None,
-        name: str | None = None,
-        sees_sensitive: bool = False,
-    ) -> Hook: ...
+    def after(self, fn: HookFunction, **options: Unpack[AfterOptions]) -> Hook: ...
     @overload
+    def after(self, fn: None = None, **options: Unpack[AfterOptions]) -> Register: ...
     def after(
-        self,
-        fn: None = None,
-        *,
-        scope: str | StateScope = "*",
-        key: str = "*",
-        operations: Operations = None,
-        classes: Classes = None,
-        mode: str = "queued",
-        batch: bool = False,
-        priority: int = 0,
-        timeout: float | None = None,
-        name: str | None = None,
-        sees_sensitive: bool = False,
-    ) -> Register: ...
-    def after(
-        self,
-        fn: HookFunction | None = None,
-        *,
-        scope: str | StateScope = "*",
-        key: str = "*",
-        operations: Operations = None,
-        classes: Classes = None,
-        mode: str = "queued",
-        batch: bool = False,
-        priority: int = 0,
-        timeout: float | None = None,
-        name: str | None = None,
-        sees_sensitive: bool = False,
+        self, fn: HookFunction | None = None, **options: Unpack[AfterOptions]
     ) -> Hook | Register:
         """Have a function hear of changes that are committed; without one, decorate it.
 
@@ -205,46 +91,15 @@ class Hooks:
         `health()`.
 
         Args:
-            fn, scope, key, priority, timeout, name, sees_sensitive: See `before`.
-            operations: Also ``expire`` and ``lost``.
-            classes: See `before`.
-            mode: ``"queued"``: in a thread of the queue, in order for each key. ``"inline"``: in
-                the thread or task that commits, behind the commit and before its caller goes on.
-            batch: Give it lists of events, as many as wait, up to ``settings.batch``; queued only.
+            fn: Takes a `HookEvent`, or a list of them; a function or a coroutine function.
+            **options: See `AfterOptions`.
 
         Raises:
-            InvalidArgumentError, ConfigurationError: An argument or a pattern is none.
+            InvalidArgumentError, ConfigurationError: An option or a pattern is none.
         """
         if fn is None:
-            return lambda made: self.after(
-                made,
-                scope=scope,
-                key=key,
-                operations=operations,
-                classes=classes,
-                mode=mode,
-                batch=batch,
-                priority=priority,
-                timeout=timeout,
-                name=name,
-                sees_sensitive=sees_sensitive,
-            )
-        check_options(fn, priority, timeout, "refuse", mode)
-        if batch and mode != "queued":
-            raise InvalidArgumentError("only queued hooks take batches")
-        selection = select("after", scope, key, operations, classes)
-        return self._register(
-            fn,
-            name,
-            phase="after",
-            mode=mode,
-            selection=selection,
-            priority=priority,
-            timeout=timeout,
-            on_error="allow",
-            batch=batch,
-            sees_sensitive=sees_sensitive,
-        )
+            return lambda made: self._register("after", made, options)
+        return self._register("after", fn, options)
 
     def add(self, phase: str, fn: HookFunction, **options: Any) -> Hook:
         """Register a hook for a phase by its name; the options are those of `before` or `after`.
@@ -252,15 +107,7 @@ class Hooks:
         Raises:
             InvalidArgumentError: There is no such phase or option.
         """
-        register = self.before if check_phase(phase) == "before" else self.after
-        known = set(inspect.signature(register).parameters) - {"fn"}
-        wrong = sorted(options.keys() - known)
-        if wrong:
-            raise InvalidArgumentError(
-                f"a {phase}-hook has no option {wrong[0]!r}",
-                hint=f"there is {', '.join(sorted(known))}",
-            )
-        return register(fn, **options)
+        return self._register(phase, fn, options)
 
     def load(self, hook: str | HookFunction, **options: Any) -> Hook:
         """Register a hook that says itself what it is for (`holdfast.hooks.before`, `after`).
@@ -446,21 +293,15 @@ class Hooks:
     def _matcher(self) -> Matcher:
         return Matcher(self._address.tenant, tuple(self._hooks), self._state)
 
-    def _register(self, fn: HookFunction, name: str | None, **options: Any) -> Hook:
-        if name is not None and (not isinstance(name, str) or not name or len(name) > 200):
-            raise InvalidArgumentError("a hook's name is text of 1 to 200 characters")
+    def _register(self, phase: str, fn: HookFunction, options: Mapping[str, Any]) -> Hook:
+        asked = wanted(phase, fn, options)
         with self._mutex:
             taken = [hook.name for hook in self._hooks]
-            if name in taken:
-                raise InvalidArgumentError(f"there is a hook {name!r} already")
-            hook = Hook(
-                fn,
-                name=name or unused_name(name_of(fn), taken),
-                clock=self._kernel.clock,
-                settings=self.settings,
-                remove=self._forget,
-                **options,
-            )
+            if asked.name in taken:
+                raise InvalidArgumentError(f"there is a hook {asked.name!r} already")
+            name = asked.name or unused_name(name_of(fn), taken)
+            clock = self._kernel.clock
+            hook = Hook(fn, name, asked, clock, self.settings, self._forget)
             # The order of registration is that of the list: sorting keeps it among equals.
             self._hooks = sorted([*self._hooks, hook], key=lambda each: -each.priority)
             self._install()
