@@ -35,6 +35,7 @@ _ENGINES = {
     "get": {"memory", "sqlite", "rocksdb"},
     "scan": {"memory", "sqlite", "rocksdb"},
     "turns": {"sqlite", "rocksdb"},
+    "streams": {"sqlite", "rocksdb"},
     "engines": {"memory", "sqlite", "rocksdb"},
 }
 
