@@ -16,10 +16,11 @@ from typing import Any
 import holdfast
 from benchmarks.measure import Bench, Row, Target, settle
 from benchmarks.raw import url_of
-from holdfast import Durability, ScopePolicy, StateManager, correlate
+from holdfast import Durability, ScopePolicy, StateManager, StateScope, correlate
 from holdfast.store.feed import Commit
 
 _ENGINES = ("memory", "sqlite", "rocksdb")
+_TILL = StateScope.agent("till")
 _SINGLE = 5_000
 _TOGETHER = 50_000
 _PER_COMMIT = 100
@@ -66,14 +67,14 @@ def emit_together(state: StateManager, count: int) -> None:
     for low in range(0, count, _PER_COMMIT):
         with state.transaction() as tx:
             for number in range(low, min(count, low + _PER_COMMIT)):
-                tx.emit("order.paid", {"order": number, "amount": 12}, scope="agent:till")
+                tx.emit("order.paid", {"order": number, "amount": 12}, scope=_TILL)
 
 
 def emit_singly(state: StateManager, count: int) -> None:
     """Emit events, each in a commit of its own."""
     emit = state.events.emit
     for number in range(count):
-        emit("order.paid", {"order": number, "amount": 12}, scope="agent:till")
+        emit("order.paid", {"order": number, "amount": 12}, scope=_TILL)
 
 
 def _emission(bench: Bench, engine: str) -> list[Row]:
@@ -119,7 +120,7 @@ def fill(state: StateManager, count: int) -> None:
         for low in range(0, apart - 1, _PER_COMMIT):
             with correlate(f"other-{part}-{low}"), state.transaction() as tx:
                 for number in range(low, min(apart - 1, low + _PER_COMMIT)):
-                    tx.emit("order.made", {"order": number}, scope="agent:till")
+                    tx.emit("order.made", {"order": number}, scope=_TILL)
 
 
 def _timelines(bench: Bench, engine: str) -> list[Row]:

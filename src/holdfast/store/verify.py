@@ -25,7 +25,7 @@ from holdfast.store.journal import (
     Head,
     Header,
     chain_hash,
-    header_at,
+    commits_at,
     journal_horizon,
     parse_header,
     read_head,
@@ -76,10 +76,10 @@ def verify(kernel: Kernel, progress: Progress | None = None) -> list[Problem]:
 def _commit_at(view: View, partition: int, revision: int) -> CommitEntry | None:
     """Return the header's entry of a commit; None where there is none that can be read."""
     try:
-        header = header_at(view, partition, revision)
+        found = commits_at(view, partition, [revision])
     except (CorruptionError, FormatVersionError):
         return None  # reported by the walk over the journal
-    return header.commits[revision - header.first] if header is not None else None
+    return found[revision][1] if revision in found else None
 
 
 class _Verification:
