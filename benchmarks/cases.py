@@ -32,6 +32,6 @@ CASES = {
     "get": Case("one value, against the raw get and the decoding", reading.run_get),
     "scan": Case("1000 values in order, against the raw scan and the decoding", reading.run_scan),
     "turns": Case("400 turns that rewrite one list: disk and history", turns.run),
-    "observe": Case("a set and a get that are watched, against plain ones", observe.run),
+    "observe": Case("increments and gets that are watched, against plain ones", observe.run),
     "engines": Case("the engines side by side, for docs/engines.md", engines.run, usual=False),
 }
