@@ -47,6 +47,6 @@ CASES = {
     "hooks": Case("what hooks add to a commit, and how many calls they deliver", hooks.run),
     "streams": Case("changes followed by consumers and watches", streams.run),
     "timeline": Case("events emitted and delivered; a timeline among many", timeline.run),
-    "observe": Case("a set and a get that are watched, against plain ones", observe.run),
+    "observe": Case("increments and gets that are watched, against plain ones", observe.run),
     "engines": Case("the engines side by side, for docs/engines.md", engines.run, usual=False),
 }

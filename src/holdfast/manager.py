@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta
+from time import perf_counter_ns
 from typing import Any, TypeVar, Unpack
 
+from holdfast.correlation import current
 from holdfast.engines.base import Durability
 from holdfast.engines.registry import new_engine
 from holdfast.errors import ClosedError, ConflictError, DegradedError, StateError
@@ -24,7 +26,7 @@ from holdfast.hooks.replay import Replay
 from holdfast.hooks.report import ReplayReport
 from holdfast.observe.attaching import attach
 from holdfast.observe.settings import ObserveSettings
-from holdfast.observe.telling import telling
+from holdfast.observe.telling import tell, telling
 from holdfast.reading import Scope, StateReader
 from holdfast.store.batches import Batches
 from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
@@ -123,19 +125,26 @@ class StateManager(StateReader):
                 before anything was queued.
             OutcomeUnknownError: The commit or its flush failed; see `find_commit`.
         """
-        intent = self._writer.set(
-            scope,
-            key,
-            value,
-            state_class,
-            if_revision,
-            if_version,
-            if_absent,
-            expires_in,
-            expires_at,
-            options,
-        )
-        return 0 if intent is None else self._kernel.commit(intent).revision
+        # Every commit pays for what is done here: nothing is timed outside of a correlation.
+        began = perf_counter_ns() if options or current() is not None else 0
+        try:
+            intent = self._writer.set(
+                scope,
+                key,
+                value,
+                state_class,
+                if_revision,
+                if_version,
+                if_absent,
+                expires_in,
+                expires_at,
+                options,
+            )
+            return 0 if intent is None else self._kernel.commit(intent).revision
+        except StateError as error:
+            given = {"correlation": options.get("correlation"), "state_class": state_class}
+            tell(self._observation, "set", (scope, key), given, error, began)
+            raise
 
     def delete(
         self,

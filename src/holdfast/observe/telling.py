@@ -21,8 +21,8 @@ from holdfast.observe.watch import Correlation, given_correlation
 
 C = TypeVar("C")
 
-#: Told of by the verb itself: one call more would be a tenth of what it costs.
-_INLINE = ("get",)
+#: Told of by the synchronous verbs themselves, because one call more can be measured.
+_INLINE = ("get", "set")
 
 
 def telling(cls: type[C]) -> type[C]:
@@ -30,7 +30,7 @@ def telling(cls: type[C]) -> type[C]:
     awaited = any(inspect.iscoroutinefunction(member) for member in vars(cls).values())
     for name, verb in VERBS.items():
         verb_itself = cls.__dict__.get(name)
-        if verb_itself is not None and name not in _INLINE:
+        if verb_itself is not None and (awaited or name not in _INLINE):
             made = _telling(verb, verb_itself, awaited)
             made.__raw__ = verb_itself
             setattr(cls, name, made)
@@ -155,7 +155,7 @@ def _async_context(verb: Verb, fn: Any) -> Any:
 
 def tell(
     observation: Observation,
-    verb: Verb,
+    verb: Verb | str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     error: StateError,
@@ -163,6 +163,8 @@ def tell(
     correlation: Correlation = None,
 ) -> None:
     """Tell of the failure of a call that began at a time; 0 for one that nobody timed."""
+    if isinstance(verb, str):
+        verb = VERBS[verb]
     scope, key = verb.target(args, kwargs)
     observation.told(
         verb.name,
