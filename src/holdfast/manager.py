@@ -83,6 +83,7 @@ class StateManager(StateReader):
         self.consumers = Consumers(self._streams, self._address)
         self._scopes = WholeScopes(kernel, self._address, self._writer, self._listing)
         self.hooks = Hooks(kernel, self._address, self)
+        self.metrics.source("hooks", self.hooks.samples)
         attach(self)
 
     # --- one key --------------------------------------------------------------------------

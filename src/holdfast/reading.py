@@ -88,6 +88,7 @@ class StateReader:
         self._listing = Listing(kernel, self._address)
         self.events = EventReader(kernel, self._address, self._listing)
         self._streams = Streams(kernel, self._listing)
+        self.metrics.source("consumers", Consumers(self._streams, self._address).samples)
 
     @property
     def tenant(self) -> str:
@@ -434,7 +435,14 @@ class StateReader:
         reader = TimelineReader(self._kernel, self._address, self._listing, self._policies)
         return reader.read(correlation, scope=scope, key=key, since=since, until=until, limit=limit)
 
-    def inspect(self, scope: Scope, key: str, *, revision: int | None = None) -> Inspection | None:
+    def inspect(
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        revision: int | None = None,
+        correlation: Correlation = None,
+    ) -> Inspection | None:
         """Return what is stored of a key as it is stored, and where the journal has it.
 
         Args:

@@ -123,6 +123,7 @@ def test_every_verb_is_counted_once(open_store: Stores) -> None:
     list(state.changes())
     list(state.diff(0))
     list(state.export_lines())
+    state.inspect(A, "n")
     state.set_batch([SetOperation(B, "n", 1)])
     with state.transaction() as tx:
         tx.set(B, "m", 1)
@@ -369,14 +370,14 @@ def test_sources_plug_in(memory_store: Stores) -> None:
     state = memory_store()
     name = 'a"b\\c\nd'
     end = state.metrics.source(
-        "hooks", lambda: [("calls_total", {"hook": name}, 3), ("open", {"hook": name}, 0.5)]
+        "parts", lambda: [("calls_total", {"hook": name}, 3), ("open", {"hook": name}, 0.5)]
     )
     state.metrics.source("broken", lambda: 1 // 0)  # type: ignore[arg-type, return-value]
     labels = frozenset({("hook", name), ("engine", "memory")})
     found = samples(state)
-    assert found["holdfast_hooks_calls_total", labels] == 3
-    assert found["holdfast_hooks_open", labels] == 0.5
-    assert state.metrics.snapshot()["sources"]["hooks"][0] == {
+    assert found["holdfast_parts_calls_total", labels] == 3
+    assert found["holdfast_parts_open", labels] == 0.5
+    assert state.metrics.snapshot()["sources"]["parts"][0] == {
         "name": "calls_total",
         "labels": {"hook": name},
         "value": 3,
@@ -384,7 +385,7 @@ def test_sources_plug_in(memory_store: Stores) -> None:
     failed = frozenset({("source", "broken"), ("engine", "memory")})
     assert samples(state)["holdfast_source_failures_total", failed] == 3
     end()
-    assert list(state.metrics.snapshot()["sources"]) == []
+    assert list(state.metrics.snapshot()["sources"]) == ["consumers", "hooks"]
 
 
 def test_sources_are_bounded(memory_store: Stores) -> None:
@@ -398,7 +399,6 @@ def test_sources_are_bounded(memory_store: Stores) -> None:
 def test_bad_names_of_sources_are_refused(memory_store: Stores, name: Any) -> None:
     """A name that is none for Prometheus, or is taken, is a typed error."""
     state = memory_store()
-    state.metrics.source("hooks", list)
     for bad in (name, "hooks"):
         with pytest.raises(InvalidArgumentError):
             state.metrics.source(bad, list)
@@ -410,7 +410,8 @@ def test_bad_figures_are_counted(memory_store: Stores, figure: Any) -> None:
     state = memory_store()
     state.metrics.source("bad", lambda: [figure])
     snapshot = state.metrics.snapshot()
-    assert (snapshot["sources"], snapshot["sources_failed"]) == ({}, {"bad": 1})
+    assert "bad" not in snapshot["sources"]
+    assert snapshot["sources_failed"] == {"bad": 1}
 
 
 # --- switching it on --------------------------------------------------------------------------
@@ -458,3 +459,24 @@ def test_a_child_counts_from_zero(memory_store: Stores) -> None:
     os.close(read)
     os.close(write)
     assert operations(state) == {("set", "agent", "ok"): 1}
+
+
+def test_hooks_and_consumers_are_in_the_figures(memory_store: Stores) -> None:
+    """What hooks did and how far consumers are is exposed, by their names."""
+    state = memory_store()
+    state.hooks.before(lambda _: None, name="check")
+    state.hooks.after(lambda _: 1 // 0, name="mirror", mode="inline")
+    state.consumer("indexer", start="earliest").close()
+    state.set(A, "k", 1)
+    samples = {
+        (sample.name, sample.labels.get("hook") or sample.labels.get("consumer")): sample.value
+        for family in text_string_to_metric_families(state.metrics.prometheus())
+        for sample in family.samples
+    }
+    assert samples["holdfast_hooks_calls_total", "check"] == 1
+    assert samples["holdfast_hooks_failures_total", "check"] == 0
+    assert samples["holdfast_hooks_failures_total", "mirror"] == 1
+    assert samples["holdfast_hooks_breaker_open", "mirror"] == 0
+    assert samples["holdfast_consumers_lag", "indexer"] == 1
+    assert samples["holdfast_consumers_dead_letters", "indexer"] == 0
+    assert state.metrics.snapshot()["sources_failed"] == {}

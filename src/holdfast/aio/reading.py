@@ -353,10 +353,16 @@ class AsyncStateReader(Generic[Manager]):
         )
 
     async def inspect(
-        self, scope: Scope, key: str, *, revision: int | None = None
+        self,
+        scope: Scope,
+        key: str,
+        *,
+        revision: int | None = None,
+        correlation: Correlation = None,
     ) -> Inspection | None:
         """See `StateManager.inspect`."""
-        return await self._read(partial(self.sync.inspect, scope, key, revision=revision))
+        inspect = partial(self.sync.inspect, revision=revision, correlation=correlation)
+        return await self._read(partial(inspect, scope, key))
 
     # --- the store itself -----------------------------------------------------------------
 

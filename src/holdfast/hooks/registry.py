@@ -7,7 +7,7 @@ import dataclasses
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -22,6 +22,7 @@ from holdfast.hooks.marking import load_hook, mark_of
 from holdfast.hooks.matching import Matcher
 from holdfast.hooks.options import AfterOptions, BeforeOptions, wanted
 from holdfast.hooks.running import Runner
+from holdfast.hooks.samples import Sample, samples
 from holdfast.hooks.settings import HookSettings
 from holdfast.hooks.stage import Stage
 from holdfast.store.status import ComponentHealth
@@ -230,6 +231,10 @@ class Hooks:
         stage = self._stage
         queue = {} if stage is None else stage.dispatcher.figures()
         return {"queue": queue, "hooks": [_figures(hook) for hook in self.list()]}
+
+    def samples(self) -> Sequence[Sample]:
+        """Return the same as samples, for `Metrics.source`."""
+        return samples(self.figures())
 
     def health(self) -> ComponentHealth | None:
         """Return the hooks' part of the store's health; None where there never was one."""

@@ -77,6 +77,7 @@ VERBS: Final[dict[str, Verb]] = {
         Verb("diff", _READ, Shape.ITERATOR, first=False),
         Verb("export_lines", _READ, Shape.ITERATOR, scope=None),
         Verb("find_commit", _READ, scope=None),
+        Verb("inspect", _READ, keyed=True),
         Verb("analyze", _READ),
         Verb("set", _WRITE, keyed=True),
         Verb("delete", _WRITE, keyed=True),

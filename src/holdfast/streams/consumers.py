@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,7 @@ from holdfast.streams.source import source_of
 from holdfast.streams.streams import Streams
 
 Start = Position | int | str
+Samples = list[tuple[str, Mapping[str, str], float]]
 MAX_NAME = 255
 _PAGE = 500
 _NAMED = 10
@@ -144,6 +145,18 @@ class Consumers:
                 from_ns(letter.dead_ns),
                 letter.queued,
             )
+
+    def samples(self) -> Sequence[tuple[str, Mapping[str, str], float]]:
+        """Return how far each is as samples, for `Metrics.source`."""
+        found: Samples = []
+        for each in self.list():
+            labels = {"consumer": each.name}
+            found.append(("lag", labels, each.lag))
+            found.append(("behind_seconds", labels, each.behind))
+            found.append(("attempts", labels, each.attempts))
+            found.append(("dead_letters", labels, each.dead_letters))
+            found.append(("worked_on", labels, int(each.worked_on)))
+        return found
 
     def judged(self, health: Health) -> Health:
         """Return the store's health with a component for its consumers, where it has any."""
