@@ -7,6 +7,7 @@ state = holdfast.open("state.db")
 state.set(StateScope.agent("researcher-7"), "profile", {"name": "Ada"})
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from holdfast.config import EngineURL
@@ -75,6 +76,9 @@ if TYPE_CHECKING:
     from holdfast.aio import AsyncStateManager, AsyncStateReader, open_async
 
 __version__ = "0.1.0"
+
+# A library's logs go where the application sends them, and not to its standard error unasked.
+logging.getLogger("holdfast").addHandler(logging.NullHandler())
 
 __all__ = [
     "KEEP_THEIRS",

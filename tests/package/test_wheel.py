@@ -56,7 +56,8 @@ def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
         "xxhash",
         "zstandard",
     ]
-    assert set(metadata.get_all("Provides-Extra") or []) == {"dev", "postgres", "rocksdb", "test"}
+    extras = {"dev", "otel", "postgres", "rocksdb", "test"}
+    assert set(metadata.get_all("Provides-Extra") or []) == extras
     licence = archive.read(f"{info}/licenses/LICENSE").decode()
     assert licence == (ROOT / "LICENSE").read_text()
     entry_points = archive.read(f"{info}/entry_points.txt").decode()
