@@ -98,10 +98,10 @@ class Committer:
         builder = GroupBuilder(self._rules, group, among, self.fence)
         feed = self.feed
         if not feed.observers:
-            self._run(group, builder, among, durability)
+            self._run(builder, durability)
             return
         with feed.in_order(among):
-            self._run(group, builder, among, durability)
+            self._run(builder, durability)
             feed.publish(
                 [
                     Commit(intent, outcome.steps, outcome.revision, builder.time_ns)
@@ -110,27 +110,22 @@ class Committer:
                 ]
             )
 
-    def _run(
-        self,
-        group: Sequence[Intent],
-        builder: GroupBuilder,
-        among: Sequence[int],
-        durability: Durability,
-    ) -> None:
-        """Write `group` and fill in the outcomes."""
+    def _run(self, builder: GroupBuilder, durability: Durability) -> None:
+        """Write a group and fill in the outcomes."""
         try:
-            self._engine.write(durability, builder.decide, among)
+            self._engine.write(durability, builder.decide, builder.among)
         except OutcomeUnknownError:
             if self._committed is not None:
                 self._committed(builder.places, builder.expiring)  # it may have happened
-            for intent, outcome in zip(group, builder.outcomes, strict=False):
+            for intent, outcome in zip(builder.intents, builder.outcomes, strict=False):
                 intent.error = outcome.error  # what was refused is known to be unwritten
             raise
         self.degraded = None
         if self._committed is not None and builder.places:
             self._committed(builder.places, builder.expiring)
-        for intent, outcome in zip(group, builder.outcomes, strict=True):
-            intent.revision, intent.results = outcome.revision, outcome.results
+        for intent, outcome in zip(builder.intents, builder.outcomes, strict=True):
+            intent.revision = outcome.revision
+            intent.results = outcome.results
             if outcome.error is not None:
                 intent.error = outcome.error
             if outcome.repeated:

@@ -148,6 +148,7 @@ class GroupBuilder:
         fence: Row key and value that must stand, or nothing is committed.
 
     Attributes:
+        intents, among: As given.
         outcomes: Of each intent.
         places: What the group changes, in order, for range checks.
         expiring: Something of it will expire.
@@ -162,8 +163,8 @@ class GroupBuilder:
         fence: tuple[bytes, bytes] | None = None,
     ) -> None:
         self._rules = rules
-        self._intents = intents
-        self._among = among
+        self.intents = intents
+        self.among = among
         self._fence = fence
         self.outcomes: list[Outcome] = []
         self.places: list[bytes] = []
@@ -178,7 +179,7 @@ class GroupBuilder:
         Raises:
             FencedError: Another row stands where the fence should.
         """
-        rules, among = self._rules, self._among
+        rules, among = self._rules, self.among
         now = cast(ClockedView, view).now_ns() if rules.clocked else rules.now()
         self._view = view
         self._live: dict[bytes, bytes | None] = {}  # live rows as this group leaves them
@@ -205,7 +206,7 @@ class GroupBuilder:
         self._revision = revision
         self._floor = revision if rules.partitions.count == 1 else self._begin(view)
         self.outcomes = outcomes = []
-        for intent in self._intents:
+        for intent in self.intents:
             try:
                 outcome = self._commit(intent)
             except StateError as error:
@@ -215,9 +216,9 @@ class GroupBuilder:
 
     def _read(self, view: View) -> dict[bytes, bytes | None]:
         """Return the rows that the group depends on, in one read."""
-        rules, among, fence = self._rules, self._among, self._fence
+        rules, among, fence = self._rules, self.among, self._fence
         keys = [rules.head_keys[partition] for partition in among]
-        for intent in self._intents:
+        for intent in self.intents:
             for op in intent.ops:
                 keys.append(op.row_key)
             if intent.given:
@@ -225,7 +226,7 @@ class GroupBuilder:
             if intent.reads:
                 keys.extend([layout.DATA + place for place in intent.reads])
         if rules.remote:  # reading a few in vain costs less than a round trip later
-            owners = {op.owner for intent in self._intents for op in intent.ops}
+            owners = {op.owner for intent in self.intents for op in intent.ops}
             keys.extend([layout.SCOPES + owner for owner in owners])
         if rules.partitions.count > 1:
             keys.append(layout.SEQUENCE)
@@ -250,7 +251,7 @@ class GroupBuilder:
 
     def _commit(self, intent: Intent) -> Outcome:
         if intent.given:
-            for partition in self._among:
+            for partition in self.among:
                 known = self._row(layout.commit_key(partition, intent.commit_id))
                 if known is not None:
                     return self._repeat(intent, _from_bytes(known[:8]))
@@ -342,7 +343,7 @@ class GroupBuilder:
         at = revision - self._first
         if self._first and at >= 0:
             return {c[0] for tail in self._tails for c in tail.commits[at][5]}
-        headers = [header_at(self._view, partition, revision) for partition in self._among]
+        headers = [header_at(self._view, partition, revision) for partition in self.among]
         found = [header.commits[revision - header.first] for header in headers if header]
         if not found:
             raise CorruptionError("an indexed commit is gone", where=f"journal/{revision}")

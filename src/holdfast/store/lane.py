@@ -105,7 +105,7 @@ class Lane:
             ClosedError: The lane is closed; nothing was queued.
             LimitExceededError: The queue is full; nothing was queued.
         """
-        if self._enter(intent):
+        if self._enter():
             self._lead([intent])
             return
         done = threading.Lock()
@@ -123,7 +123,7 @@ class Lane:
         Raises:
             ClosedError, LimitExceededError: As `submit`.
         """
-        if self._lead_inline and self._enter(intent):
+        if self._lead_inline and self._enter():
             self._lead([intent])
             return True
         self._enqueue(intent)
@@ -156,7 +156,7 @@ class Lane:
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _enter(self, intent: Intent) -> bool:
+    def _enter(self) -> bool:
         """Become the leader if the lane is idle."""
         with self._mutex:
             if self._closed:
@@ -192,13 +192,15 @@ class Lane:
         try:
             self._run(group)
         finally:
-            with self._mutex:
-                self._busy = False
-                self.groups += 1
-                self.items += len(group)
-                if len(group) > self.largest:
-                    self.largest = len(group)
-                if self._queue or self._closed:
+            self.groups += 1
+            self.items += len(group)
+            if len(group) > self.largest:
+                self.largest = len(group)
+            self._busy = False
+            # Without the mutex: whoever queues, or closes, says so first and looks whether the lane
+            # is busy then; this looks after it has said that it is not. One of both sees the other.
+            if self._queue or self._closed:
+                with self._mutex:
                     self._ready.notify()
                     self._idle.notify_all()
 
