@@ -167,7 +167,7 @@ class Lane:
             return True
 
     def _enqueue(self, intent: Intent) -> None:
-        intent.measure()
+        weight = intent.measure()
         with self._mutex:
             if self._closed:
                 raise ClosedError("the store is closed")
@@ -179,7 +179,7 @@ class Lane:
                     actual=len(self._queue),
                 )
             self._queue.append(intent)
-            self._weight += intent.weight
+            self._weight += weight
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._serve, name="holdfast-lane", daemon=True
