@@ -36,8 +36,7 @@ class Committer:
         payloads: For transforms.
         chain_key: Key of the journal's chain, or None.
         partitions: The store's partitions.
-        committed: Called after each group's commit, before anybody is told, with its places and
-            whether something of it will expire.
+        committed: Called after each group's commit, before anybody is told.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Committer:
         payloads: Payloads,
         chain_key: bytes | None,
         partitions: Partitions,
-        committed: Callable[[Sequence[bytes], bool], None] | None = None,
+        committed: Callable[[GroupBuilder], None] | None = None,
     ) -> None:
         self._engine = engine
         self._partitions = partitions
@@ -116,14 +115,14 @@ class Committer:
             self._engine.write(durability, builder.decide, builder.among)
         except OutcomeUnknownError:
             if self._committed is not None:
-                self._committed(builder.places, builder.expiring)  # it may have happened
+                self._committed(builder)  # it may have happened
             for intent, outcome in zip(builder.intents, builder.outcomes, strict=False):
                 intent.error = outcome.error  # what was refused is known to be unwritten
             raise
         self.degraded = None
-        if self._committed is not None and builder.places:
-            self._committed(builder.places, builder.expiring)
-        for intent, outcome in zip(builder.intents, builder.outcomes, strict=True):
+        if self._committed is not None:
+            self._committed(builder)
+        for intent, outcome in zip(builder.intents, builder.outcomes):  # noqa: B905 - one of each
             intent.revision = outcome.revision
             intent.results = outcome.results
             if outcome.error is not None:

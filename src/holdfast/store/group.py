@@ -62,9 +62,8 @@ class Outcome:
         results: list[Any],
         error: StateError | None = None,
         steps: Sequence[Step] = (),
-        *,
-        repeated: bool = False,
         happened: bool = False,
+        repeated: bool = False,
     ) -> None:
         self.revision = revision
         self.results = results
@@ -150,7 +149,6 @@ class GroupBuilder:
     Attributes:
         intents, among: As given.
         outcomes: Of each intent.
-        places: What the group changes, in order, for range checks.
         expiring: Something of it will expire.
         time_ns: The commit time.
     """
@@ -167,7 +165,7 @@ class GroupBuilder:
         self.among = among
         self._fence = fence
         self.outcomes: list[Outcome] = []
-        self.places: list[bytes] = []
+        self._live: dict[bytes, bytes | None] = {}  # live rows as this group leaves them
         self.expiring = False
         self.time_ns = 0
 
@@ -182,13 +180,12 @@ class GroupBuilder:
         rules, among = self._rules, self.among
         now = cast(ClockedView, view).now_ns() if rules.clocked else rules.now()
         self._view = view
-        self._live: dict[bytes, bytes | None] = {}  # live rows as this group leaves them
+        self._live = {}
         self._index: dict[bytes, bytes | None] = {}  # other rows to put, or delete if None
         self._versions: list[tuple[bytes, bytes]] = []
         self._filled: set[bytes] = set()  # owners that got a first record, perhaps
         self._emptied: set[bytes] = set()  # owners that lost one
         self._first = 0  # the revision of the group's first commit, once there is one
-        self.places = []
         self.expiring = False
         self._rows = rows = self._read(view)  # the state before, and so far
         self._tails: list[Tail] = []
@@ -212,12 +209,17 @@ class GroupBuilder:
             except StateError as error:
                 outcome = Outcome(0, [], error)
             outcomes.append(outcome)
-        return self._batch()
+        return self._batch() if self._first else Batch()
+
+    @property
+    def places(self) -> list[bytes]:
+        """What the group changes, in the order of its first changes."""
+        return [key[1:] for key in self._live]
 
     def _read(self, view: View) -> dict[bytes, bytes | None]:
         """Return the rows that the group depends on, in one read."""
         rules, among, fence = self._rules, self.among, self._fence
-        keys = [rules.head_keys[partition] for partition in among]
+        keys = list(map(rules.head_keys.__getitem__, among))
         for intent in self.intents:
             for op in intent.ops:
                 keys.append(op.row_key)
@@ -232,7 +234,7 @@ class GroupBuilder:
             keys.append(layout.SEQUENCE)
         if fence is not None:
             keys.append(fence[0])
-        rows = dict(zip(keys, view.get_many(keys), strict=True))
+        rows = dict(zip(keys, view.get_many(keys)))  # noqa: B905 - as many, by contract
         if fence is not None and rows[fence[0]] != fence[1]:
             raise FencedError("the store was fenced: a later epoch of this writer has begun")
         return rows
@@ -284,9 +286,10 @@ class GroupBuilder:
             for tail in self._tails:
                 own = [step for step in steps if of(step.op.place) == tail.partition]
                 self._record(intent, revision, tail, own)
-        self._first = self._first or revision
+        if not self._first:
+            self._first = revision
         self._revision = self._floor = revision
-        return Outcome(revision, results, None, steps, happened=bool(steps or intent.events))
+        return Outcome(revision, results, None, steps, bool(steps or intent.events))
 
     def _record(self, intent: Intent, revision: int, tail: Tail, steps: list[Step]) -> None:
         """Apply a commit's steps in one partition, and enter it there."""
@@ -389,12 +392,11 @@ class GroupBuilder:
         self, steps: list[Step], revision: int, tail: Tail, entries: list[tuple[Any, ...]]
     ) -> None:
         """Put the rows of a commit's steps, and add what its header says of each."""
-        rows, live_rows, versions, places = self._rows, self._live, self._versions, self.places
+        rows, live_rows, versions = self._rows, self._live, self._versions
         digest, suffix = tail.digest, revision.to_bytes(8)
         for step in steps:
             op, live, row, previous = step.op, step.live, step.row, step.previous
             place, key = op.place, op.row_key
-            places.append(place)
             rows[key] = live_rows[key] = live
             raw = step.stored_raw
             if raw is not None:
@@ -451,8 +453,6 @@ class GroupBuilder:
 
     def _batch(self) -> Batch:
         first, last = self._first, self._revision
-        if not first:
-            return Batch()
         rules, now = self._rules, self.time_ns
         puts: list[tuple[bytes, bytes]] = []
         deletes: list[bytes] = []
