@@ -116,7 +116,10 @@ class StateReader:
             CorruptionError: What is stored is damaged.
         """
         address = self._address
-        place = address.place(address.owner(scope), key)
+        owner = (
+            address.tenant + scope.packed if scope.__class__ is StateScope else address.owner(scope)
+        )
+        place = address.place(owner, key)
         if as_of is not None:
             found = self._past(place, as_of)
             value = default if found is None else decode(found.payload)

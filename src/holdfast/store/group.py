@@ -42,7 +42,7 @@ from holdfast.store.journal import (
 )
 from holdfast.store.partitions import Partitions
 from holdfast.store.payload import Payloads
-from holdfast.store.record import describe, parse
+from holdfast.store.record import CHECKSUM, describe, parse
 from holdfast.store.step import Step, conflict
 from holdfast.store.value import Operation
 
@@ -400,7 +400,7 @@ class GroupBuilder:
             rows[key] = live_rows[key] = live
             raw = step.stored_raw
             if raw is not None:
-                digest -= _from_bytes(raw[-16:])
+                digest -= _from_bytes(raw[CHECKSUM])
                 if step.stored_expires_ns:
                     expiry = layout.expiry_key(tail.partition, step.stored_expires_ns, place)
                     self._index[expiry] = None
@@ -408,7 +408,7 @@ class GroupBuilder:
                     # Compaction may have dropped this version's row; now the past needs it.
                     versions.append((layout.version_key(place, previous), raw))
             if live is not None:
-                digest += _from_bytes(live[-16:])
+                digest += _from_bytes(live[CHECKSUM])
                 if step.expires_ns:
                     expiry = layout.expiry_key(tail.partition, step.expires_ns, place)
                     self._index[expiry] = b""

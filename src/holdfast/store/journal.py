@@ -31,6 +31,7 @@ NO_HASH: Final = bytes(32)
 
 #: Copying a hash that nothing went into costs half of what making one does.
 _fresh = hashlib.sha256().copy
+_SHORT: Final = slice(16)
 
 _HEAD = struct.Struct(">QQ32s16sQQ")
 HEAD_SIZE: Final = _HEAD.size
@@ -188,7 +189,7 @@ def row_digest(row: bytes) -> bytes:
     """Return the digest of a version row that headers carry."""
     state = _fresh()
     state.update(row)
-    return state.digest()[:16]
+    return state.digest()[_SHORT]
 
 
 def parse_header(key: bytes, row: bytes) -> Header:

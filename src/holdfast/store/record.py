@@ -32,6 +32,12 @@ _pack = _FIXED.pack
 _unpack = _FIXED.unpack_from
 _FIXED_SIZE: Final = _FIXED.size
 SUM_SIZE: Final = 16
+# Parts of a record (the payload where no optional field is). A slice that is written out is made
+# anew each time, which costs as much as the cut.
+_SUMMED: Final = slice(None, -SUM_SIZE)
+CHECKSUM: Final = slice(-SUM_SIZE, None)
+_FIELDS: Final = slice(None, _FIXED_SIZE)
+_PAYLOAD: Final = slice(_FIXED_SIZE, -SUM_SIZE)
 _SMALLEST: Final = _FIXED_SIZE + SUM_SIZE
 _U64 = struct.Struct(">Q")
 _unpack_u64 = _U64.unpack_from
@@ -187,7 +193,7 @@ def parse_fixed(place: bytes, raw: bytes) -> tuple[int, ...]:
     Raises:
         CorruptionError, FormatVersionError: As `parse`.
     """
-    if len(raw) < _SMALLEST or xxh3_128_digest(place + raw[:-16]) != raw[-16:]:
+    if len(raw) < _SMALLEST or xxh3_128_digest(place + raw[_SUMMED]) != raw[CHECKSUM]:
         raise CorruptionError("a record fails its checksum", where=describe(place))
     fixed = _unpack(raw)
     if fixed[0] != FORMAT or fixed[3] > _FLAGS:
@@ -237,14 +243,14 @@ def simple_payload(place: bytes, raw: bytes) -> bytes:
     Raises:
         CorruptionError: The checksum does not match.
     """
-    if xxh3_128_digest(place + raw[:-SUM_SIZE]) != raw[-SUM_SIZE:]:
+    if xxh3_128_digest(place + raw[_SUMMED]) != raw[CHECKSUM]:
         raise CorruptionError("a record fails its checksum", where=describe(place))
-    return raw[_FIXED_SIZE:-SUM_SIZE]
+    return raw[_PAYLOAD]
 
 
 def simple_stub(raw: bytes) -> bytes:
     """Return a record that starts with `SIMPLE` without its payload: fixed fields, checksum."""
-    return raw[:_FIXED_SIZE] + raw[-SUM_SIZE:]
+    return raw[_FIELDS] + raw[CHECKSUM]
 
 
 def peek(raw: bytes) -> Record:
