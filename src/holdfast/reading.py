@@ -164,7 +164,13 @@ class StateReader:
             if correlation is not None:
                 self._observation.check(correlation)
             address = self._address
-            place = address.place(address.owner(scope), key)
+            # Spelt out: this is the hot path, and most scopes are parsed already.
+            owner = (
+                address.tenant + scope.packed
+                if scope.__class__ is StateScope
+                else address.owner(scope)
+            )
+            place = address.place(owner, key)
             if as_of is not None:
                 found = self._past(place, as_of)
                 value = default if found is None else decode(found.payload)

@@ -16,7 +16,7 @@ import pytest
 
 from holdfast.config import EngineURL, parse_url
 from holdfast.engines.base import Batch, Durability, Engine, View
-from holdfast.engines.rocksdb import RocksDBSettings, open_engine
+from holdfast.engines.rocksdb import RocksDBSettings, open_engine, upkeep
 from holdfast.engines.rocksdb import state as rocksdb_state
 from holdfast.engines.rocksdb.engine import RocksDBEngine
 from holdfast.errors import (
@@ -24,6 +24,7 @@ from holdfast.errors import (
     ClosedError,
     ConfigurationError,
     CorruptionError,
+    DiskFullError,
     EngineError,
     FormatVersionError,
     NotAStoreError,
@@ -838,6 +839,44 @@ def test_a_forked_child_cannot_use_the_handle(engine: RocksDBEngine, path: Path)
 
 
 # --- upkeep -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("free", "size", "looks"),
+    [
+        pytest.param(3 << 30, 100, 1, id="ample"),
+        pytest.param(1 << 30, 100, 5, id="no GiB to spare"),
+        pytest.param(3 << 30, 256 << 20, 2, id="ample until much of it is written"),
+    ],
+)
+def test_the_free_space_is_looked_at_whenever_it_can_have_become_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, size: int, looks: int
+) -> None:
+    """Five writes within a moment; then the moment is over, and the disk is full."""
+    found: list[int] = []
+
+    class Facts:
+        f_frsize = 1
+
+        @property
+        def f_bavail(self) -> int:
+            found.append(free)
+            return free
+
+    class Value(bytes):
+        def __len__(self) -> int:
+            return size
+
+    now = 100.0
+    monkeypatch.setattr(upkeep.os, "statvfs", lambda _: Facts())
+    monkeypatch.setattr(upkeep.time, "monotonic", lambda: now)
+    room = upkeep.Room(tmp_path, 1 << 20)
+    for _ in range(5):
+        room.refuse_full(Batch(puts=[(b"", Value())]))
+    assert len(found) == looks
+    now, free = 100.1, 1000
+    with pytest.raises(DiskFullError):
+        room.refuse_full(Batch(puts=[(b"", Value())]))
 
 
 def test_reclaim_gives_space_back(engine: RocksDBEngine) -> None:

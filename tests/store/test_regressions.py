@@ -167,7 +167,7 @@ def test_a_value_that_raises_fails_its_own_write_only(state: StateManager) -> No
     def store() -> None:
         told["set"] = state.set(A, "k", 1)
 
-    assert lane._enter(Intent([], Durability.OS, LOW))  # so the two become one group
+    assert lane._enter()  # so the two become one group
     threads = [threading.Thread(target=increment), threading.Thread(target=store)]
     for thread in threads:
         thread.start()
@@ -280,7 +280,7 @@ def test_what_is_appended_is_taken_at_the_call(open_store: Stores) -> None:
 
     async def main() -> None:
         manager = AsyncStateManager(state)
-        assert lane._enter(Intent([], Durability.OS, LOW))
+        assert lane._enter()
         message, patch = {"n": 1}, {"m": {"n": 1}}
         writes = [
             asyncio.ensure_future(manager.append(A, "list", message)),

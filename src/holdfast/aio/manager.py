@@ -69,6 +69,7 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         self._wakers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Waker] = (
             weakref.WeakKeyDictionary()
         )
+        self._waker: Waker | None = None
         attach_async(self)
 
     # --- one key --------------------------------------------------------------------------
@@ -88,8 +89,7 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         **options: Unpack[WriteOptions],
     ) -> int:
         """See `StateManager.set`."""
-        make = partial(
-            self.sync._writer.set,
+        asked = (
             scope,
             key,
             value,
@@ -101,7 +101,11 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
             expires_at,
             options,
         )
-        intent = await self._off(make) if self._remote or _is_large(value) else make()
+        make = self.sync._writer.set
+        if self._remote or _is_large(value):
+            intent = await self._off(partial(make, *asked))
+        else:
+            intent = make(*asked)
         return 0 if intent is None else (await self._commit(intent)).revision
 
     async def delete(
@@ -408,18 +412,21 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
 
     async def _send(self, intent: Intent) -> None:
         """Send an intent through the lane and await its outcome, which is then on it."""
-        kernel = self._kernel
+        lane = self._kernel.lane
         loop = asyncio.get_running_loop()
-        waker = self._wakers.get(loop)
-        if waker is None:
-            waker = self._wakers[loop] = Waker(loop)
-        waiting = Waiting(loop)
-        intent.wake = partial(waker.wake, waiting)
-        if not kernel.lane.submit_waking(intent):
+        waker = self._waker
+        if waker is None or waker.loop() is not loop:
+            waker = self._wakers.get(loop)
+            if waker is None:
+                waker = self._wakers[loop] = Waker(loop)
+            self._waker = waker  # nearly always the next one's, too
+        waiting = Waiting(loop, waker)
+        intent.wake = waiting.wake
+        if not lane.submit_waking(intent):
             try:
                 await waiting.future
             except asyncio.CancelledError:
-                if not kernel.lane.withdraw(intent):
+                if not lane.withdraw(intent):
                     await waiting.until_done()
                 raise
 
@@ -450,8 +457,6 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
 
 def _is_large(value: Any) -> bool:
     """Guess cheaply whether encoding `value` would hold up the loop."""
-    if isinstance(value, str | bytes):
-        return len(value) >= _LARGE
-    if isinstance(value, list | dict):
+    if isinstance(value, (list, dict)):
         return len(value) >= 1000
-    return False
+    return isinstance(value, (str, bytes)) and len(value) >= _LARGE

@@ -15,11 +15,19 @@ class Waiting:
     takes its place, which is cheaper than shielding every write from what few ever meet.
     """
 
-    __slots__ = ("done", "future")
+    __slots__ = ("_waker", "done", "future")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, waker: Waker) -> None:
         self.future: asyncio.Future[None] = loop.create_future()
         self.done = False
+        self._waker = waker
+
+    def wake(self) -> None:
+        """Have the task woken. Called from the lane's thread only."""
+        waker = self._waker
+        waker.done.append(self)
+        if not waker.called:
+            waker.call()
 
     def finish(self) -> None:
         """Wake the task."""
@@ -36,24 +44,29 @@ class Waiting:
 
 
 class Waker:
-    """Wakes one event loop once for everything that has finished since it last looked."""
+    """Wakes one event loop once for everything that has finished since it last looked.
+
+    Attributes:
+        loop: Returns the loop, or None when it is gone.
+        done: What has finished.
+        called: The loop has been asked to look, and has not yet.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
-        self._done: deque[Waiting] = deque()
-        self._called = False
+        self.loop = weakref.ref(loop)
+        self.done: deque[Waiting] = deque()
+        self.called = False
 
-    def wake(self, waiting: Waiting) -> None:
-        """Note that a write is done. Called from the lane's thread only."""
-        self._done.append(waiting)
-        if not self._called:
-            self._called = True
-            loop = self._loop()
-            if loop is not None and not loop.is_closed():
-                with suppress(RuntimeError):  # the loop closed this very moment
-                    loop.call_soon_threadsafe(self._drain)
+    def call(self) -> None:
+        """Ask the loop to look. Called from the lane's thread only."""
+        self.called = True
+        loop = self.loop()
+        if loop is not None and not loop.is_closed():
+            with suppress(RuntimeError):  # the loop closed this very moment
+                loop.call_soon_threadsafe(self._drain)
 
     def _drain(self) -> None:
-        self._called = False  # before looking: what comes later calls again
-        while self._done:
-            self._done.popleft().finish()
+        self.called = False  # before looking: what comes later calls again
+        done = self.done
+        while done:
+            done.popleft().finish()

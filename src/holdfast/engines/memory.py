@@ -51,11 +51,15 @@ class MemoryEngine:
     traits = EngineTraits(name="memory", persistent=False, shared=False, max_batch_bytes=1 << 40)
 
     def __init__(self) -> None:
-        self._spaces: list[_Space] = [_Space() for _ in range(256)]
+        self._clear()
         self._lock = threading.RLock()
         _open_engines.add(self)
         self._closed = False
         self._slow = False  # a batch is being applied, or the engine is closed
+
+    def _clear(self) -> None:
+        self._spaces: list[_Space] = [_Space() for _ in range(256)]
+        self._view = _MemoryView(self._spaces)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None, with no lock unless a batch is being applied.
@@ -74,21 +78,21 @@ class MemoryEngine:
         """Return the values of `keys` in one consistent read."""
         with self._lock:
             self._check()
-            spaces = self._spaces
-            return [spaces[key[0]].pairs.get(key) for key in keys]
+            return self._view.get_many(keys)
 
     @contextmanager
     def read(self) -> Iterator[View]:
         """Hold the lock for the length of one call."""
         with self._lock:
             self._check()
-            yield _MemoryView(self._spaces)
+            yield self._view
 
     def write(self, durability: Durability, body: Body, partitions: Sequence[int] = (0,)) -> None:
         """Run `body` under the lock and apply its batch; nothing can fail once it has returned."""
         with self._lock:
-            self._check()
-            batch = body(_MemoryView(self._spaces))
+            if self._closed:
+                self._check()
+            batch = body(self._view)
             self._slow = True
             try:
                 self._apply(batch)
@@ -100,19 +104,18 @@ class MemoryEngine:
         if batch.delete_ranges or batch.deletes:
             # A key that is put again goes from old to new: a `get` never finds it absent.
             kept = {key for key, _ in batch.puts}
-            view = _MemoryView(spaces)
             for start, stop in batch.delete_ranges:
-                for key, _ in view.scan(start, stop, keys_only=True):
+                for key, _ in self._view.scan(start, stop, keys_only=True):
                     if key not in kept:
                         self._delete(key)
             for key in batch.deletes:
                 if key not in kept:
                     self._delete(key)
         for key, value in batch.puts:
-            space = spaces[key[0]]
-            if key not in space.pairs:
-                space.tail.append(key)
-            space.pairs[key] = value
+            pairs = spaces[key[0]].pairs
+            if key not in pairs:
+                spaces[key[0]].tail.append(key)
+            pairs[key] = value
 
     def _delete(self, key: bytes) -> None:
         space = self._spaces[key[0]]
@@ -144,7 +147,7 @@ class MemoryEngine:
         """Forget everything."""
         with self._lock:
             self._closed = self._slow = True
-            self._spaces = [_Space() for _ in range(256)]
+            self._clear()
 
     def _check(self) -> None:
         if self._closed:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from holdfast.errors import InvalidScopeError
 from holdfast.keys import after, normal_text, pack_prefix, pack_text
 from holdfast.store.layout import OVERHEAD, check_place, split_place
 from holdfast.store.scope import StateScope
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> StateScope:
+    # Reading the text costs several times as much as a whole get, and scopes come again and again.
+    return StateScope.parse(text)
 
 
 class Addressing:
@@ -22,6 +30,7 @@ class Addressing:
         self.tenant_name = tenant
         self.tenant = pack_text(tenant)
         self._limit = limit
+        self._longest = limit - OVERHEAD
 
     def scope(self, scope: StateScope | str) -> StateScope:
         """Return `scope`, read from its text if it is one.
@@ -29,7 +38,9 @@ class Addressing:
         Raises:
             InvalidScopeError: It is neither.
         """
-        return scope if isinstance(scope, StateScope) else StateScope.parse(scope)
+        if isinstance(scope, StateScope):
+            return scope
+        return _parsed(scope) if type(scope) is str else StateScope.parse(scope)
 
     def owner(self, scope: StateScope | str) -> bytes:
         """Return packed tenant and scope."""
@@ -48,7 +59,7 @@ class Addressing:
         if not (type(key) is str and key.isascii() and key.isprintable() and key):
             key = normal_text(key, what="key")
         place = owner + key.encode() + b"\0"
-        if len(place) + OVERHEAD > self._limit:
+        if len(place) > self._longest:
             check_place(place, self._limit)
         return place
 

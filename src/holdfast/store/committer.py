@@ -9,13 +9,12 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from holdfast.clock import Clock
-from holdfast.engines.base import Batch, ClockedView, Durability, Engine, SequencedView, View
+from holdfast.engines.base import Durability, Engine
 from holdfast.errors import DiskFullError, OutcomeUnknownError, StateError
 from holdfast.store.feed import Commit, Feed
-from holdfast.store.group import GroupBuilder, Outcome
+from holdfast.store.group import GroupBuilder, Rules
 from holdfast.store.intent import Intent
 from holdfast.store.partitions import Partitions
 from holdfast.store.payload import Payloads
@@ -37,8 +36,7 @@ class Committer:
         payloads: For transforms.
         chain_key: Key of the journal's chain, or None.
         partitions: The store's partitions.
-        committed: Called after each group's commit, before anybody is told, with its places and
-            whether something of it will expire.
+        committed: Called after each group's commit, before anybody is told.
     """
 
     def __init__(
@@ -48,15 +46,11 @@ class Committer:
         payloads: Payloads,
         chain_key: bytes | None,
         partitions: Partitions,
-        committed: Callable[[Sequence[bytes], bool], None] | None = None,
+        committed: Callable[[GroupBuilder], None] | None = None,
     ) -> None:
         self._engine = engine
-        self._now = clock.now_ns
-        self._clocked = engine.traits.clocked
-        self._payloads = payloads
-        self._chain_key = chain_key
         self._partitions = partitions
-        self._sequenced = partitions.count > 1 and engine.traits.partitioned
+        self._rules = Rules(clock.now_ns, payloads, chain_key, partitions, engine.traits)
         self._committed = committed
         self.feed = Feed(partitions.count)
         self.fence: tuple[bytes, bytes] | None = None
@@ -100,68 +94,47 @@ class Committer:
                 self._id_count += 1
                 intent.commit_id = self._id_prefix + self._id_count.to_bytes(8)
         among = self._partitions.of_group(group)
+        builder = GroupBuilder(self._rules, group, among, self.fence)
         feed = self.feed
         if not feed.observers:
-            self._commit_among(group, among, durability)
+            self._run(builder, durability)
             return
         if self._partitions.count == 1:  # then the lane keeps the order
-            self._publish(group, *self._commit_among(group, among, durability))
+            self._run(builder, durability)
+            self._publish(builder)
             return
         with feed.in_order(among):
-            self._publish(group, *self._commit_among(group, among, durability))
+            self._run(builder, durability)
+            self._publish(builder)
 
-    def _publish(self, group: Sequence[Intent], outcomes: list[Outcome], time_ns: int) -> None:
+    def _publish(self, builder: GroupBuilder) -> None:
         self.feed.publish(
             [
-                Commit(intent, outcome.steps, outcome.revision, time_ns)
-                for intent, outcome in zip(group, outcomes, strict=True)
+                Commit(intent, outcome.steps, outcome.revision, builder.time_ns)
+                for intent, outcome in zip(builder.intents, builder.outcomes, strict=True)
                 if outcome.happened
             ]
         )
 
-    def _commit_among(
-        self, group: Sequence[Intent], among: Sequence[int], durability: Durability
-    ) -> tuple[list[Outcome], int]:
-        """Write `group` and fill in the outcomes; return them, and the commit time."""
-        outcomes: list[Outcome] = []
-        places: list[bytes] = []
-        expiring, time_ns = False, 0
-
-        def body(view: View) -> Batch:
-            nonlocal outcomes, places, expiring, time_ns
-            now = cast(ClockedView, view).now_ns() if self._clocked else self._now()
-            sequence = cast(SequencedView, view).sequence() if self._sequenced else None
-            builder = GroupBuilder(
-                view,
-                now,
-                self._payloads,
-                self._chain_key,
-                self._partitions,
-                among,
-                sequence,
-                self.fence,
-            )
-            batch, outcomes = builder.decide(group)
-            places, expiring, time_ns = builder.places, builder.expiring, builder.time_ns
-            return batch
-
+    def _run(self, builder: GroupBuilder, durability: Durability) -> None:
+        """Write a group and fill in the outcomes."""
         try:
-            self._engine.write(durability, body, among)
+            self._engine.write(durability, builder.decide, builder.among)
         except OutcomeUnknownError:
             if self._committed is not None:
-                self._committed(places, expiring)  # it may have happened
-            for intent, outcome in zip(group, outcomes, strict=False):
+                self._committed(builder)  # it may have happened
+            for intent, outcome in zip(builder.intents, builder.outcomes, strict=False):
                 # What was refused is known to be unwritten. But where it was refused because of
                 # what this group changes, the reason may never have existed.
                 intent.error = None if outcome.rests else outcome.error
             raise
         self.degraded = None
-        if self._committed is not None and places:
-            self._committed(places, expiring)
-        for intent, outcome in zip(group, outcomes, strict=True):
-            intent.revision, intent.results = outcome.revision, outcome.results
+        if self._committed is not None:
+            self._committed(builder)
+        for intent, outcome in zip(builder.intents, builder.outcomes):  # noqa: B905 - one of each
+            intent.revision = outcome.revision
+            intent.results = outcome.results
             if outcome.error is not None:
                 intent.error = outcome.error
             if outcome.repeated:
                 intent.repeated = True
-        return outcomes, time_ns

@@ -8,13 +8,13 @@ an intent: outcomes are returned, and handed out only after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import msgspec
 
 from holdfast.correlation import CorrelationContext
-from holdfast.engines.base import Batch, View
+from holdfast.engines.base import Batch, ClockedView, EngineTraits, SequencedView, View
 from holdfast.errors import (
     ConflictError,
     CorruptionError,
@@ -35,16 +35,16 @@ from holdfast.store.journal import (
     header_at,
     headers_between,
     journal_horizon,
-    pack_head,
+    pack_head_row,
     pack_journal_horizon,
     parse_head,
     row_digest,
 )
 from holdfast.store.partitions import Partitions
 from holdfast.store.payload import Payloads
-from holdfast.store.record import describe, parse
+from holdfast.store.record import CHECKSUM, describe, parse
 from holdfast.store.step import Step, conflict
-from holdfast.store.value import MISSING, Operation
+from holdfast.store.value import Operation
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_bytes = int.from_bytes
@@ -67,10 +67,9 @@ class Outcome:
         revision: int,
         results: list[Any],
         error: StateError | None = None,
-        *,
         steps: Sequence[Step] = (),
-        repeated: bool = False,
         happened: bool = False,
+        repeated: bool = False,
         rests: bool = False,
     ) -> None:
         self.revision = revision
@@ -87,111 +86,168 @@ class Tail:
 
     Attributes:
         partition: Which.
+        key: Of the row of its head.
         head: Where it ended before.
-        digest, count, trimmed: As in the head, so far.
+        digest, count, trimmed: As in the head, so far; the digest is not reduced yet.
         commits: The group's, encoded as `CommitEntry` is.
     """
 
-    __slots__ = ("commits", "count", "digest", "head", "partition", "trimmed")
+    __slots__ = ("commits", "count", "digest", "head", "key", "partition", "trimmed")
 
-    def __init__(self, partition: int, head: Head) -> None:
+    def __init__(self, partition: int, key: bytes, head: Head) -> None:
         self.partition = partition
+        self.key = key
         self.head = head
-        self.digest, self.count, self.trimmed = head.digest, head.records, head.trimmed
+        _, _, _, self.digest, self.count, self.trimmed = head
         self.commits: list[tuple[Any, ...]] = []
 
 
+class Rules:
+    """What all groups of a store are decided by.
+
+    Args:
+        now: The clock.
+        payloads: For transforms.
+        chain_key: Key of the journal's chain, or None.
+        partitions: The store's partitions.
+        traits: The engine's.
+    """
+
+    __slots__ = (
+        "chain_key",
+        "clocked",
+        "head_keys",
+        "now",
+        "partitions",
+        "payloads",
+        "remote",
+        "sequenced",
+    )
+
+    def __init__(
+        self,
+        now: Callable[[], int],
+        payloads: Payloads,
+        chain_key: bytes | None,
+        partitions: Partitions,
+        traits: EngineTraits,
+    ) -> None:
+        self.now = now
+        self.payloads = payloads
+        self.chain_key = chain_key
+        self.partitions = partitions
+        self.head_keys = [layout.head_key(partition) for partition in partitions.all]
+        self.clocked = traits.clocked
+        self.sequenced = partitions.count > 1 and traits.partitioned
+        self.remote = traits.remote
+
+
 class GroupBuilder:
-    """Decides one group on one view.
+    """Decides one group.
 
     Every commit of a group stands in the header of each of its partitions, with the changes that
     lie there; so the revisions of a header have no gaps.
 
     Args:
-        view: The state before.
-        now_ns: The clock's time.
-        payloads: For transforms.
-        chain_key: Key of the journal's chain, or None.
-        partitions: The store's partitions.
-        among: Those that the group reads or writes.
-        sequence: A number that the engine has given this group alone, where it does.
+        rules: What it is decided by.
+        intents: The group.
+        among: The partitions that the group reads or writes.
         fence: Row key and value that must stand, or nothing is committed.
 
     Attributes:
-        places: What the group changes, in order, for range checks.
+        intents, among: As given.
+        outcomes: Of each intent.
         expiring: Something of it will expire.
         time_ns: The commit time.
     """
 
     def __init__(
         self,
-        view: View,
-        now_ns: int,
-        payloads: Payloads,
-        chain_key: bytes | None,
-        partitions: Partitions,
+        rules: Rules,
+        intents: Sequence[Intent],
         among: Sequence[int] = (0,),
-        sequence: int | None = None,
         fence: tuple[bytes, bytes] | None = None,
     ) -> None:
-        self._view = view
-        self._clock_ns = now_ns
-        self._payloads = payloads
-        self._chain_key = chain_key
-        self._partitions = partitions
-        self._among = among
-        self._sequence = sequence
+        self._rules = rules
+        self.intents = intents
+        self.among = among
         self._fence = fence
-        self._rows: dict[bytes, bytes | None] = {}  # the state before, by row key
-        self._live: dict[bytes, bytes | None] = {}  # places as this group leaves them
-        self._index: dict[bytes, bytes | None] = {}  # other rows to put, or delete if None
-        self._versions: dict[bytes, bytes] = {}
-        self._filled: set[bytes] = set()  # owners that got a first record, perhaps
-        self._emptied: set[bytes] = set()  # owners that lost one
-        self._first = 0  # the revision of the group's first commit, once there is one
-        self.places: list[bytes] = []
+        self.outcomes: list[Outcome] = []
+        self._live: dict[bytes, bytes | None] = {}  # live rows as this group leaves them
         self.expiring = False
+        self.time_ns = 0
 
-    def decide(self, intents: Sequence[Intent]) -> tuple[Batch, list[Outcome]]:
-        """Return the batch that commits what may be committed, and the outcome of each intent.
+    def decide(self, view: View) -> Batch:
+        """Return the batch that commits what may be committed on the state of `view`.
+
+        It is the body of an engine's write: calling it again begins anew.
 
         Raises:
             FencedError: Another row stands where the fence should.
         """
-        among = self._among
-        keys = [layout.head_key(partition) for partition in among]
-        owners: set[bytes] = set()  # few, while places are many
-        for intent in intents:
+        rules, among = self._rules, self.among
+        now = cast(ClockedView, view).now_ns() if rules.clocked else rules.now()
+        self._view = view
+        self._live = {}
+        self._index: dict[bytes, bytes | None] = {}  # other rows to put, or delete if None
+        self._versions: list[tuple[bytes, bytes]] = []
+        self._filled: set[bytes] = set()  # owners that got a first record, perhaps
+        self._emptied: set[bytes] = set()  # owners that lost one
+        self._first = 0  # the revision of the group's first commit, once there is one
+        self.expiring = False
+        self._rows = rows = self._read(view)  # the state before, and so far
+        self._tails: list[Tail] = []
+        tails = self._tails
+        revision = 0
+        for partition in among:
+            key = rules.head_keys[partition]
+            head = parse_head(rows[key])
+            tails.append(Tail(partition, key, head))
+            if head.revision > revision:
+                revision = head.revision
+            if head.time_ns > now:
+                now = head.time_ns
+        self.time_ns = now
+        self._revision = revision
+        self._floor = revision if rules.partitions.count == 1 else self._begin(view)
+        self.outcomes = outcomes = []
+        for intent in self.intents:
+            try:
+                outcome = self._commit(intent)
+            except StateError as error:
+                outcome = Outcome(0, [], error, rests=self._meets(intent))
+            outcomes.append(outcome)
+        return self._batch() if self._first else Batch()
+
+    @property
+    def places(self) -> list[bytes]:
+        """What the group changes, in the order of its first changes."""
+        return [key[1:] for key in self._live]
+
+    def _read(self, view: View) -> dict[bytes, bytes | None]:
+        """Return the rows that the group depends on, in one read."""
+        rules, among, fence = self._rules, self.among, self._fence
+        keys = list(map(rules.head_keys.__getitem__, among))
+        for intent in self.intents:
             for op in intent.ops:
-                keys.append(layout.DATA + op.place)
-                owners.add(op.owner)
+                keys.append(op.row_key)
             if intent.given:
                 keys.extend([layout.commit_key(p, intent.commit_id) for p in among])
             if intent.reads:
                 keys.extend([layout.DATA + place for place in intent.reads])
-        keys.extend([layout.SCOPES + owner for owner in owners])
-        if self._partitions.count > 1:
+        if rules.remote:  # reading a few in vain costs less than a round trip later
+            owners = {op.owner for intent in self.intents for op in intent.ops}
+            keys.extend([layout.SCOPES + owner for owner in owners])
+        if rules.partitions.count > 1:
             keys.append(layout.SEQUENCE)
-        if self._fence is not None:
-            keys.append(self._fence[0])
-        self._rows = rows = dict(zip(keys, self._view.get_many(keys), strict=True))
-        if self._fence is not None and rows[self._fence[0]] != self._fence[1]:
+        if fence is not None:
+            keys.append(fence[0])
+        rows = dict(zip(keys, view.get_many(keys)))  # noqa: B905 - as many, by contract
+        if fence is not None and rows[fence[0]] != fence[1]:
             raise FencedError("the store was fenced: a later epoch of this writer has begun")
-        heads = [parse_head(rows[layout.head_key(p)]) for p in among]
-        self._tails = {p: Tail(p, head) for p, head in zip(among, heads, strict=True)}
-        self._only = self._tails[among[0]] if len(among) == 1 else None
-        self.time_ns = self._now = max(self._clock_ns, *[head.time_ns for head in heads])
-        self._revision = max([head.revision for head in heads])
-        self._floor = self._revision if self._partitions.count == 1 else self._begin()
-        outcomes = []
-        for intent in intents:
-            try:
-                outcomes.append(self._commit(intent))
-            except StateError as error:
-                outcomes.append(Outcome(0, [], error, rests=self._meets(intent)))
-        return self._batch(), outcomes
+        return rows
 
-    def _begin(self) -> int:
+    def _begin(self, view: View) -> int:
         """Return what the revisions of this group lie above: those of every group before it.
 
         An engine that runs writes of several partitions at once gives each a number of its own;
@@ -199,24 +255,25 @@ class GroupBuilder:
         """
         row = self._rows[layout.SEQUENCE]
         floor = _from_bytes(row) if row is not None else 0
-        if self._sequence is not None:
-            floor += self._sequence * PER_GROUP
+        if self._rules.sequenced:
+            floor += cast(SequencedView, view).sequence() * PER_GROUP
         return max(floor, self._revision)
 
     def _meets(self, intent: Intent) -> bool:
         """Say whether an intent touches or has read anything that the group changes before it."""
         if not self._first:
             return False
-        seen = [op.place for op in intent.ops] + list(intent.reads or ())
+        seen = [op.row_key for op in intent.ops]
+        seen += [layout.DATA + place for place in intent.reads or ()]
         return (
             bool(intent.ranges)
             or not self._live.keys().isdisjoint(seen)
-            or any(layout.commit_key(p, intent.commit_id) in self._index for p in self._among)
+            or any(layout.commit_key(p, intent.commit_id) in self._index for p in self.among)
         )
 
     def _commit(self, intent: Intent) -> Outcome:
         if intent.given:
-            for partition in self._among:
+            for partition in self.among:
                 known = self._row(layout.commit_key(partition, intent.commit_id))
                 if known is not None:
                     return self._repeat(intent, _from_bytes(known[:8]))
@@ -224,15 +281,13 @@ class GroupBuilder:
             self._check_reads(intent.reads)
         if intent.ranges:
             self._check_ranges(intent.ranges, intent.since)
-        revision, live, rows = self._floor + 1, self._live, self._rows
+        revision, now, rows = self._floor + 1, self.time_ns, self._rows
+        payloads = self._rules.payloads
         steps: list[Step] = []
         results: list[Any] = []
         for op in intent.ops:
-            raw = live.get(op.place, MISSING)
-            if raw is MISSING:
-                raw = rows[layout.DATA + op.place]
             try:
-                step = Step(op, raw, intent, revision, self._now, self._payloads)
+                step = Step(op, rows[op.row_key], intent, revision, now, payloads)
             except StateError as error:
                 if not intent.loose:
                     raise
@@ -241,27 +296,31 @@ class GroupBuilder:
                 results.append(step.result)
                 if step.operation:
                     steps.append(step)
-        if not steps and not intent.trims and not intent.given and not intent.events:
+        if not (steps or intent.trims or intent.given or intent.events):
             return Outcome(self._revision, results)
         # From here on nothing can refuse: an intent is applied whole or not at all.
-        if self._only is not None:
-            self._record(intent, revision, self._only, steps)
+        if len(self._tails) == 1:
+            self._record(intent, revision, self._tails[0], steps)
         else:
-            of = self._partitions.of
-            for partition, tail in self._tails.items():
-                own = [step for step in steps if of(step.op.place) == partition]
+            of = self._rules.partitions.of
+            for tail in self._tails:
+                own = [step for step in steps if of(step.op.place) == tail.partition]
                 self._record(intent, revision, tail, own)
-        self._first = self._first or revision
+        if not self._first:
+            self._first = revision
         self._revision = self._floor = revision
-        return Outcome(revision, results, steps=steps, happened=bool(steps or intent.events))
+        return Outcome(revision, results, None, steps, bool(steps or intent.events))
 
     def _record(self, intent: Intent, revision: int, tail: Tail, steps: list[Step]) -> None:
         """Apply a commit's steps in one partition, and enter it there."""
         partition = tail.partition
-        entries = [self._apply(step, revision, tail) for step in steps]
-        for owner, horizon in intent.trims or ():
-            if partition == (self._partitions.of(owner) if owner else intent.partition):
-                entries.append(self._trim(owner, horizon, tail))
+        entries: list[tuple[Any, ...]] = []
+        if steps:
+            self._apply(steps, revision, tail, entries)
+        if intent.trims:
+            for owner, horizon in intent.trims:
+                if partition == (self._rules.partitions.of(owner) if owner else intent.partition):
+                    entries.append(self._trim(owner, horizon, tail))
         if intent.given:
             self._index[layout.commit_key(partition, intent.commit_id)] = revision.to_bytes(8)
         if intent.correlation is not None:
@@ -275,7 +334,7 @@ class GroupBuilder:
             entries,
         )
         if intent.context is not None or intent.events:
-            of = self._partitions.of
+            of = self._rules.partitions.of
             events = [e for e in intent.events if of(e.owner) == partition]
             entry += (_context_entry(intent.context), [_event_entry(e) for e in events])
         tail.commits.append(entry)
@@ -306,8 +365,8 @@ class GroupBuilder:
         """Return the places that a commit of the journal, or of this group, changed."""
         at = revision - self._first
         if self._first and at >= 0:
-            return {c[0] for tail in self._tails.values() for c in tail.commits[at][5]}
-        headers = [header_at(self._view, partition, revision) for partition in self._among]
+            return {c[0] for tail in self._tails for c in tail.commits[at][5]}
+        headers = [header_at(self._view, partition, revision) for partition in self.among]
         found = [header.commits[revision - header.first] for header in headers if header]
         if not found:
             raise CorruptionError("an indexed commit is gone", where=f"journal/{revision}")
@@ -317,13 +376,11 @@ class GroupBuilder:
 
     def _check_reads(self, reads: dict[bytes, int]) -> None:
         for place, expected in reads.items():
-            raw = self._live.get(place, MISSING)
-            if raw is MISSING:
-                raw = self._rows[layout.DATA + place]
+            raw = self._rows[layout.DATA + place]
             actual = 0
             if raw is not None:
                 found = parse(place, raw)
-                if not found.expires_ns or found.expires_ns > self._now:
+                if not found.expires_ns or found.expires_ns > self.time_ns:
                     actual = found.revision
             if actual != expected:
                 error = conflict(place, expected, actual, "revision")
@@ -331,7 +388,8 @@ class GroupBuilder:
                 raise error
 
     def _check_ranges(self, ranges: list[tuple[bytes, bytes]], since: Sequence[int]) -> None:
-        reached = {p for each in ranges for p in self._partitions.covering(*each)}
+        reached = {p for each in ranges for p in self._rules.partitions.covering(*each)}
+        tails = {tail.partition: tail for tail in self._tails}
         for partition in sorted(reached):
             begun = since[partition]
             horizon, _ = journal_horizon(self._view, partition)
@@ -343,50 +401,57 @@ class GroupBuilder:
                     expected=begun,
                     actual=horizon,
                 )
-            if begun < self._tails[partition].head.revision:
+            if begun < tails[partition].head.revision:
                 for touched in touched_since(self._view, partition, begun):
                     refuse_touched(touched, ranges)
         refuse_touched(self.places, ranges)
 
     # --- effects --------------------------------------------------------------------------
 
-    def _apply(self, step: Step, revision: int, tail: Tail) -> tuple[Any, ...]:
-        place, stored, live = step.op.place, step.stored, step.live
-        self.places.append(place)
-        self._live[place] = live
-        digest, previous = tail.digest, 0
-        if stored is not None:
-            previous = stored.revision
-            digest -= _from_bytes(stored.checksum)
-            if stored.expires_ns:
-                self._index[layout.expiry_key(tail.partition, stored.expires_ns, place)] = None
-            if previous <= tail.trimmed and stored.run == 0:
-                # Compaction may have dropped this version's row; from now on the past needs it.
-                assert step.stored_raw is not None
-                self._versions[layout.version_key(place, previous)] = step.stored_raw
-        if live is not None:
-            digest += _from_bytes(live[-16:])
-            if step.expires_ns:
-                self._index[layout.expiry_key(tail.partition, step.expires_ns, place)] = b""
-                self.expiring = True
-            if stored is None:
-                tail.count += 1
-                self._filled.add(step.op.owner)
-        elif stored is not None:
-            tail.count -= 1
-            self._emptied.add(step.op.owner)
-        tail.digest = digest % DIGEST_MODULUS
-        row = step.row
-        self._versions[layout.version_key(place, revision)] = row
-        return (
-            place,
-            step.operation,
-            step.version,
-            previous,
-            step.state_class,
-            len(row),
-            row_digest(row),
-        )
+    def _apply(
+        self, steps: list[Step], revision: int, tail: Tail, entries: list[tuple[Any, ...]]
+    ) -> None:
+        """Put the rows of a commit's steps, and add what its header says of each."""
+        rows, live_rows, versions = self._rows, self._live, self._versions
+        digest, suffix = tail.digest, revision.to_bytes(8)
+        for step in steps:
+            op, live, row, previous = step.op, step.live, step.row, step.previous
+            place, key = op.place, op.row_key
+            rows[key] = live_rows[key] = live
+            raw = step.stored_raw
+            if raw is not None:
+                digest -= _from_bytes(raw[CHECKSUM])
+                if step.stored_expires_ns:
+                    expiry = layout.expiry_key(tail.partition, step.stored_expires_ns, place)
+                    self._index[expiry] = None
+                if previous <= tail.trimmed and step.stored_run == 0:
+                    # Compaction may have dropped this version's row; now the past needs it.
+                    versions.append((layout.version_key(place, previous), raw))
+            if live is not None:
+                digest += _from_bytes(live[CHECKSUM])
+                if step.expires_ns:
+                    expiry = layout.expiry_key(tail.partition, step.expires_ns, place)
+                    self._index[expiry] = b""
+                    self.expiring = True
+                if raw is None:
+                    tail.count += 1
+                    self._filled.add(op.owner)
+            elif raw is not None:
+                tail.count -= 1
+                self._emptied.add(op.owner)
+            versions.append((layout.VERSIONS + place + suffix, row))
+            entries.append(
+                (
+                    place,
+                    step.operation,
+                    step.version,
+                    previous,
+                    step.state_class,
+                    len(row),
+                    row_digest(row),
+                )
+            )
+        tail.digest = digest
 
     def _trim(self, owner: bytes, horizon: int, tail: Tail) -> tuple[Any, ...]:
         # Horizons only go forwards: another compaction may have gone further meanwhile.
@@ -401,75 +466,72 @@ class GroupBuilder:
         else:
             row = self._view.get(layout.journal_key(tail.partition, horizon))
             assert row is not None, "the journal is trimmed at the end of a group"
-            hash_ = chain_hash(row, self._chain_key)
+            hash_ = chain_hash(row, self._rules.chain_key)
             packed = pack_journal_horizon(horizon, hash_)
             self._index[layout.horizon_key(tail.partition)] = packed
         return (owner, int(Operation.TRIM), 0, horizon, 0, 0, b"")
 
     def _batch(self) -> Batch:
-        batch = Batch()
-        if not self._first:
-            return batch
-        puts, deletes = batch.puts, batch.deletes
-        for tail in self._tails.values():
+        first, last = self._first, self._revision
+        rules, now = self._rules, self.time_ns
+        puts: list[tuple[bytes, bytes]] = []
+        deletes: list[bytes] = []
+        for tail in self._tails:
+            partition = tail.partition
+            digest = tail.digest % DIGEST_MODULUS
+            packed = digest.to_bytes(16)
+            previous_hash = tail.head.hash
             header = _encode(
                 (
                     HEADER_FORMAT,
-                    tail.partition,
-                    self._first,
-                    self._now,
-                    tail.head.hash,
-                    tail.digest.to_bytes(16),
+                    partition,
+                    first,
+                    now,
+                    previous_hash,
+                    packed,
                     tail.count,
                     tail.commits,
                 )
             )
-            last = Head(
-                self._revision,
-                self._now,
-                chain_hash(header, self._chain_key),
-                tail.digest,
-                tail.count,
-                tail.trimmed,
+            hash_ = chain_hash(header, rules.chain_key)
+            puts.append(
+                (tail.key, pack_head_row(last, now, hash_, packed, tail.count, tail.trimmed))
             )
-            puts.append((layout.head_key(tail.partition), pack_head(last)))
-            puts.append((layout.journal_key(tail.partition, self._revision), header))
-        if self._partitions.count > 1 and self._sequence is None:
-            puts.append((layout.SEQUENCE, self._revision.to_bytes(8)))
-        for place, live in self._live.items():
-            if live is None:
-                deletes.append(layout.DATA + place)
-            else:
-                puts.append((layout.DATA + place, live))
-        puts.extend(self._versions.items())
-        for key, value in self._index.items():
-            if value is None:
-                deletes.append(key)
-            else:
-                puts.append((key, value))
+            puts.append((layout.journal_key(partition, last), header))
+        if rules.partitions.count > 1 and not rules.sequenced:
+            puts.append((layout.SEQUENCE, last.to_bytes(8)))
+        _sort_out(self._live, puts, deletes)
+        puts += self._versions
+        if self._index:
+            _sort_out(self._index, puts, deletes)
         if self._emptied or self._filled:
-            self._directory(batch)
-        return batch
+            self._directory(puts, deletes)
+        return Batch(puts, deletes)
 
-    def _directory(self, batch: Batch) -> None:
+    def _directory(self, puts: list[tuple[bytes, bytes]], deletes: list[bytes]) -> None:
         """Keep one directory row for each scope that has a record, and none for the others."""
         for owner in self._emptied:
             if not self._has_records(owner):
-                batch.deletes.append(layout.SCOPES + owner)
+                deletes.append(layout.SCOPES + owner)
                 self._filled.discard(owner)
-        for owner in self._filled:
-            if self._row(layout.SCOPES + owner) is None:
-                batch.puts.append((layout.SCOPES + owner, self._now.to_bytes(8)))
+        keys = [layout.SCOPES + owner for owner in self._filled]
+        if self._rules.remote:
+            known = [self._rows[key] for key in keys]
+        else:
+            known = self._view.get_many(keys)
+        for key, row in zip(keys, known, strict=True):
+            if row is None:
+                puts.append((key, self.time_ns.to_bytes(8)))
 
     def _has_records(self, owner: bytes) -> bool:
-        live = self._live
-        if any(raw is not None and place.startswith(owner) for place, raw in live.items()):
+        live, start = self._live, layout.DATA + owner
+        if any(raw is not None and key.startswith(start) for key, raw in live.items()):
             return True
-        start, stop = layout.DATA + owner, after(layout.DATA + owner)
+        stop = after(start)
         limit = 8
         while True:
             rows = self._view.scan(start, stop, limit=limit, keys_only=True)
-            if any(key[1:] not in live for key, _ in rows):
+            if any(key not in live for key, _ in rows):
                 return True
             if len(rows) < limit:
                 return False
@@ -479,6 +541,17 @@ class GroupBuilder:
         if key in self._index:
             return self._index[key]
         return self._rows[key]
+
+
+def _sort_out(
+    rows: dict[bytes, bytes | None], puts: list[tuple[bytes, bytes]], deletes: list[bytes]
+) -> None:
+    """Put each row, or delete it where it is None."""
+    for pair in rows.items():
+        if pair[1] is None:
+            deletes.append(pair[0])
+        else:
+            puts.append(pair)  # type: ignore[arg-type]
 
 
 def _event_entry(event: Emitted) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from holdfast.correlation import CorrelationContext
 from holdfast.engines.base import Durability
+from holdfast.store.layout import DATA
 from holdfast.store.value import StateClass
 
 SET, DELETE, TOUCH, TRANSFORM, EXPIRE, LOST = range(1, 7)
@@ -86,6 +87,7 @@ class Op:
         kind: SET, DELETE, TOUCH, TRANSFORM, EXPIRE or LOST.
         owner: Packed tenant and scope, the beginning of `place`.
         place: What it is about.
+        row_key: Of the live record.
         prepared: The payload of a SET.
         transform: The function of a TRANSFORM; pure, it may run several times.
         told: From the new value to what the caller of a TRANSFORM is told.
@@ -96,18 +98,6 @@ class Op:
         schema_version: For SET.
         if_revision, if_version: Preconditions; 0 means "must not exist".
     """
-
-    # Most operations are plain sets: what they leave at its default is not stored on each.
-    prepared: Prepared | None = None
-    transform: Transform | None = None
-    told: Callable[[Any], Any] | None = None
-    limit: int = 0
-    state_class: int | None = None
-    expires_ns: int | None = 0
-    ttl_ns: int | None = None
-    schema_version: str | None = None
-    if_revision: int | None = None
-    if_version: int | None = None
 
     def __init__(
         self,
@@ -122,14 +112,17 @@ class Op:
         self.kind = kind
         self.owner = owner
         self.place = place
-        if prepared is not None:
-            self.prepared = prepared
-        if state_class is not None:
-            self.state_class = int(state_class)
-        if if_revision is not None:
-            self.if_revision = if_revision
-        if if_version is not None:
-            self.if_version = if_version
+        self.row_key = DATA + place
+        self.prepared = prepared
+        self.transform: Transform | None = None
+        self.told: Callable[[Any], Any] | None = None
+        self.limit = 0
+        self.state_class = None if state_class is None else int(state_class)
+        self.expires_ns: int | None = 0
+        self.ttl_ns: int | None = None
+        self.schema_version: str | None = None
+        self.if_revision = if_revision
+        self.if_version = if_version
 
 
 class Intent:
@@ -155,33 +148,29 @@ class Intent:
         queued_ns: When it was queued, where somebody measures how long that takes.
     """
 
-    reads: dict[bytes, int] | None = None
-    ranges: list[tuple[bytes, bytes]] | None = None
-    since: Sequence[int] = ()
-    partition: int = 0
-    trims: list[tuple[bytes, int]] | None = None
-    events: Sequence[Emitted] = ()
-    context: CorrelationContext | None = None
-    commit_id: bytes = b""
-    given: bool = False
-    loose: bool = False
-    provisional: bool = False
-    repeated: bool = False
-    actor: str | None = None
-    correlation: str | None = None
-    cause: str | None = None
-    error: BaseException | None = None
-    noted: Any = None
-    wake: Callable[[], object] | None = None
-    weight: int = 0
-    queued_ns: int = 0
-    revision: int = 0
-    results: Sequence[Any] = ()
-
+    # Set on each instance: a default in the class costs several times as much to read, and the
+    # lane reads nearly all of them for each intent and operation.
     def __init__(self, ops: list[Op], durability: Durability, priority: int = NORMAL) -> None:
         self.ops = ops
         self.durability = durability
         self.priority = priority
+        self.reads: dict[bytes, int] | None = None
+        self.ranges: list[tuple[bytes, bytes]] | None = None
+        self.since: Sequence[int] = ()
+        self.partition = 0
+        self.trims: list[tuple[bytes, int]] | None = None
+        self.events: Sequence[Emitted] = ()
+        self.context: CorrelationContext | None = None
+        self.commit_id = b""
+        self.given = self.loose = self.provisional = self.repeated = False
+        self.actor: str | None = None
+        self.correlation: str | None = None
+        self.cause: str | None = None
+        self.error: BaseException | None = None
+        self.noted: Any = None
+        self.wake: Callable[[], object] | None = None
+        self.weight = self.revision = self.queued_ns = 0
+        self.results: Sequence[Any] = ()
 
     def measure(self) -> int:
         """Return about how many bytes this will put, for the lane's bounds."""

@@ -9,7 +9,6 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -33,6 +32,7 @@ from holdfast.store.committer import Committer
 from holdfast.store.ephemeral import Ephemeral
 from holdfast.store.expiry import Sweeper
 from holdfast.store.feed import BeforeStage, Feed
+from holdfast.store.group import GroupBuilder
 from holdfast.store.intent import Intent, Op
 from holdfast.store.journal import (
     MAX_REVISION,
@@ -200,11 +200,11 @@ class Kernel:
             )
         return ReadCache(self.clock, settings.cache_bytes, settings.cache_age)
 
-    def _committed(self, places: Sequence[bytes], expiring: bool) -> None:
+    def _committed(self, group: GroupBuilder) -> None:
         """Bring up to date what lives beside the engine; called before a write is acknowledged."""
         if self.cache is not None:
-            self.cache.forget(places)
-        if expiring:
+            self.cache.forget(group.places)
+        if group.expiring:
             self.sweeper.wake()
 
     # --- identity -------------------------------------------------------------------------
@@ -355,7 +355,8 @@ class Kernel:
 
     def commit(self, intent: Intent) -> Intent:
         """Commit an intent and return it with its outcome, or raise why not."""
-        self.admit(intent)
+        if self.settings.read_only or len(intent.ops) > 1:
+            self.admit(intent)
         if self.before is not None and self.before.wants(intent):
             self.before.run(intent, self.lane.submit)
         else:

@@ -115,7 +115,7 @@ class Lane:
             ClosedError: The lane is closed; nothing was queued.
             LimitExceededError: The queue is full; nothing was queued.
         """
-        if self._enter(intent):
+        if self._enter():
             self._lead([intent])
             return
         done = threading.Lock()
@@ -133,7 +133,7 @@ class Lane:
         Raises:
             ClosedError, LimitExceededError: As `submit`.
         """
-        if self._lead_inline and self._enter(intent):
+        if self._lead_inline and self._enter():
             self._lead([intent])
             return True
         self._enqueue(intent)
@@ -166,7 +166,7 @@ class Lane:
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _enter(self, intent: Intent) -> bool:
+    def _enter(self) -> bool:
         """Become the leader if the lane is idle."""
         with self._mutex:
             if self._closed:
@@ -177,7 +177,7 @@ class Lane:
             return True
 
     def _enqueue(self, intent: Intent) -> None:
-        intent.measure()
+        weight = intent.measure()
         with self._mutex:
             if self._closed:
                 raise ClosedError("the store is closed")
@@ -191,7 +191,7 @@ class Lane:
             if self.told is not None:
                 intent.queued_ns = time.perf_counter_ns()
             self._queue.append(intent)
-            self._weight += intent.weight
+            self._weight += weight
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._serve, name="holdfast-lane", daemon=True
@@ -208,13 +208,15 @@ class Lane:
         finally:
             if told is not None:
                 told(group, began, time.perf_counter_ns())
-            with self._mutex:
-                self._busy = False
-                self.groups += 1
-                self.items += len(group)
-                if len(group) > self.largest:
-                    self.largest = len(group)
-                if self._queue or self._closed:
+            self.groups += 1
+            self.items += len(group)
+            if len(group) > self.largest:
+                self.largest = len(group)
+            self._busy = False
+            # Without the mutex: whoever queues, or closes, says so first and looks whether the lane
+            # is busy then; this looks after it has said that it is not. One of both sees the other.
+            if self._queue or self._closed:
+                with self._mutex:
                     self._ready.notify()
                     self._idle.notify_all()
 

@@ -67,7 +67,11 @@ class Payloads:
         Raises:
             InvalidValueError, LimitExceededError: See `codec.encode`.
         """
-        return self.pack(encode(value, max_bytes=self.max_bytes))
+        payload = encode(value, max_bytes=self.max_bytes)
+        size = len(payload)
+        if self.compress and (size >= COMPRESS_FROM or self.dictionary is not None):
+            return self.pack(payload)
+        return Prepared(_PLAIN, payload, size)
 
     def plain(self, value: Any) -> Any:
         """Return `value` as it will read back: nobody can change that while a write waits.

@@ -43,6 +43,9 @@ from holdfast.store.record import parse
 from holdfast.store.value import StateClass, StateMetadata, StateValue
 
 PAGE = 500
+_DATA = layout.DATA
+_START = slice(len(record.SIMPLE))
+_SIMPLE, _simple_payload = record.SIMPLE, record.simple_payload
 _FIRST_PAGE = 64
 _LAST_NS = _LAST_REVISION = (1 << 63) - 1
 _AT_ONCE = 1000  # a scan with a limit up to this is one page, and needs no pin
@@ -78,11 +81,11 @@ class Reader:
         """Return the durable value at `place`, or `default`. The hot path."""
         if self.cache is not None:
             return self._cached(self.cache, place, default)
-        raw = self.engine.get(layout.DATA + place)
+        raw = self.engine.get(_DATA + place)
         if raw is None:
             return default
-        if raw[:4] == record.SIMPLE:
-            return decode(record.simple_payload(place, raw))
+        if raw[_START] == _SIMPLE:
+            return decode(_simple_payload(place, raw))
         found = parse(place, raw)
         if found.expires_ns and found.expires_ns <= self.present_ns(place):
             return default
@@ -325,7 +328,7 @@ class Reader:
                 if keys_only:
                     if place not in gone:
                         page.append(Found(place, record.NOTHING, b""))
-                elif raw[:4] == record.SIMPLE:  # a value without an expiry
+                elif raw[_START] == _SIMPLE:  # a value without an expiry
                     page.append(SimpleFound(place, raw))
                 else:
                     found = parse(place, raw)

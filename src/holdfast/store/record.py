@@ -24,6 +24,7 @@ MSGPACK: Final = 1
 PLAIN, ZSTD, ZSTD_DICTIONARY, SAME = 0x00, 0x10, 0x20, 0x30  # SAME: a delta that changes nothing
 # Flags: which optional fields follow, in this order
 EXPIRES, CORRELATION, ACTOR, SCHEMA, ENCRYPTED, FULL_SUM = 1, 2, 4, 8, 16, 32
+_TEXTS: Final = (CORRELATION, ACTOR, SCHEMA, ENCRYPTED)
 _FLAGS: Final = 63  # all of them
 
 _FIXED = struct.Struct(">BBBBBBHQQQQQI")
@@ -31,7 +32,15 @@ _pack = _FIXED.pack
 _unpack = _FIXED.unpack_from
 _FIXED_SIZE: Final = _FIXED.size
 SUM_SIZE: Final = 16
+# Parts of a record (the payload where no optional field is). A slice that is written out is made
+# anew each time, which costs as much as the cut.
+_SUMMED: Final = slice(None, -SUM_SIZE)
+CHECKSUM: Final = slice(-SUM_SIZE, None)
+_FIELDS: Final = slice(None, _FIXED_SIZE)
+_PAYLOAD: Final = slice(_FIXED_SIZE, -SUM_SIZE)
+_SMALLEST: Final = _FIXED_SIZE + SUM_SIZE
 _U64 = struct.Struct(">Q")
+_unpack_u64 = _U64.unpack_from
 
 
 class Record(NamedTuple):
@@ -107,25 +116,17 @@ def build(
 ) -> bytes:
     """Build the bytes of a record for `place`; the fields are those of `Record`."""
     flags = 0
-    extra = b""
-    if expires_ns:
-        flags |= EXPIRES
-        extra += _U64.pack(expires_ns)
-    if correlation is not None:
-        flags |= CORRELATION
-        extra += _short(correlation)
-    if actor is not None:
-        flags |= ACTOR
-        extra += _short(actor)
-    if schema_version is not None:
-        flags |= SCHEMA
-        extra += _short(schema_version)
-    if key_id is not None:
-        flags |= ENCRYPTED
-        extra += _short(key_id)
-    if full_sum is not None:
-        flags |= FULL_SUM
-        extra += full_sum
+    if (
+        expires_ns
+        or correlation is not None
+        or actor is not None
+        or schema_version is not None
+        or key_id is not None
+        or full_sum is not None
+    ):
+        texts = correlation, actor, schema_version, key_id
+        flags, extra = _build_extra(expires_ns, texts, full_sum)
+        payload = extra + payload
     body = (
         _pack(
             FORMAT,
@@ -142,10 +143,26 @@ def build(
             updated_ns,
             size,
         )
-        + extra
         + payload
     )
     return body + xxh3_128_digest(place + body)
+
+
+def _build_extra(
+    expires_ns: int, texts: tuple[str | None, ...], full_sum: bytes | None
+) -> tuple[int, bytes]:
+    """Return flags and bytes of the optional fields."""
+    flags, extra = 0, b""
+    if expires_ns:
+        flags, extra = EXPIRES, _U64.pack(expires_ns)
+    for flag, text in zip(_TEXTS, texts, strict=True):
+        if text is not None:
+            flags |= flag
+            extra += _short(text)
+    if full_sum is not None:
+        flags |= FULL_SUM
+        extra += full_sum
+    return flags, extra
 
 
 def _short(text: str) -> bytes:
@@ -160,27 +177,46 @@ def parse(place: bytes, raw: bytes) -> Record:
         CorruptionError: The checksum does not match: damaged, or written for another place.
         FormatVersionError: A newer format.
     """
-    if len(raw) < _FIXED_SIZE + SUM_SIZE or xxh3_128_digest(place + raw[:-SUM_SIZE]) != raw[-16:]:
-        raise CorruptionError("a record fails its checksum", where=describe(place))
-    fixed = _unpack(raw)
-    if fixed[0] != FORMAT or fixed[3] > _FLAGS:
-        raise FormatVersionError(
-            f"a record has format {fixed[0]} and flags {fixed[3]}, newer than this Holdfast",
-        )
+    fixed = parse_fixed(place, raw)
     if fixed[3]:
         extra, at = _parse_extra(raw, fixed[3])
         return _make(Record, fixed + extra + (raw[at:-SUM_SIZE], raw[-SUM_SIZE:]))
     return _make(Record, fixed + _NO_EXTRA + (raw[_FIXED_SIZE:-SUM_SIZE], raw[-SUM_SIZE:]))
 
 
+def parse_fixed(place: bytes, raw: bytes) -> tuple[int, ...]:
+    """Check the record stored for `place`, and parse the fields that every record has.
+
+    Returns:
+        The first fields of a `Record`, up to `size`: what the commit lane needs of most.
+
+    Raises:
+        CorruptionError, FormatVersionError: As `parse`.
+    """
+    if len(raw) < _SMALLEST or xxh3_128_digest(place + raw[_SUMMED]) != raw[CHECKSUM]:
+        raise CorruptionError("a record fails its checksum", where=describe(place))
+    fixed = _unpack(raw)
+    if fixed[0] != FORMAT or fixed[3] > _FLAGS:
+        raise FormatVersionError(
+            f"a record has format {fixed[0]} and flags {fixed[3]}, newer than this Holdfast",
+        )
+    return fixed
+
+
+def expiry_of(raw: bytes) -> int:
+    """Return when a record whose flags say `EXPIRES` does."""
+    at: int = _unpack_u64(raw, _FIXED_SIZE)[0]
+    return at
+
+
 def _parse_extra(raw: bytes, flags: int) -> tuple[tuple[Any, ...], int]:
     at = _FIXED_SIZE
     expires = 0
     if flags & EXPIRES:
-        expires = _U64.unpack_from(raw, at)[0]
+        expires = expiry_of(raw)
         at += 8
     texts: list[str | None] = []
-    for flag in (CORRELATION, ACTOR, SCHEMA, ENCRYPTED):
+    for flag in _TEXTS:
         text = None
         if flags & flag:
             text, at = _long(raw, at)
@@ -207,14 +243,14 @@ def simple_payload(place: bytes, raw: bytes) -> bytes:
     Raises:
         CorruptionError: The checksum does not match.
     """
-    if xxh3_128_digest(place + raw[:-SUM_SIZE]) != raw[-SUM_SIZE:]:
+    if xxh3_128_digest(place + raw[_SUMMED]) != raw[CHECKSUM]:
         raise CorruptionError("a record fails its checksum", where=describe(place))
-    return raw[_FIXED_SIZE:-SUM_SIZE]
+    return raw[_PAYLOAD]
 
 
 def simple_stub(raw: bytes) -> bytes:
     """Return a record that starts with `SIMPLE` without its payload: fixed fields, checksum."""
-    return raw[:_FIXED_SIZE] + raw[-SUM_SIZE:]
+    return raw[_FIELDS] + raw[CHECKSUM]
 
 
 def peek(raw: bytes) -> Record:
@@ -223,7 +259,7 @@ def peek(raw: bytes) -> Record:
     Raises:
         CorruptionError: They are too short to be a record.
     """
-    if len(raw) < _FIXED_SIZE + SUM_SIZE:
+    if len(raw) < _SMALLEST:
         raise CorruptionError("a record is too short")
     return _make(Record, _unpack(raw) + _NO_EXTRA + (b"", raw[-SUM_SIZE:]))
 

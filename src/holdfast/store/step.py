@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from holdfast.errors import ConflictError, StateError
 from holdfast.store import intent as wanted
@@ -12,12 +12,13 @@ from holdfast.store.compression import MAX_RUN
 from holdfast.store.intent import Intent, Op, Prepared
 from holdfast.store.layout import split_place
 from holdfast.store.payload import Payloads
-from holdfast.store.record import build, parse
+from holdfast.store.record import Record, build, expiry_of, parse, parse_fixed
 from holdfast.store.value import MISSING, Operation, StateClass
 
 _DEFAULT_CLASS: Final = int(StateClass.STANDARD)
 # Looking a member of an enum up costs more than all else that is done with it here.
 _SET, _TOUCH = int(Operation.SET), int(Operation.TOUCH)
+_ABSENT: Final = (0,) * 13  # the fixed fields of no record
 _SAME_FROM: Final = 256  # a touch of a smaller value simply copies it
 
 
@@ -34,9 +35,10 @@ class Step:
 
     Attributes:
         op: The operation.
-        stored: The record that is there, also if it has expired; None if there is none.
-        stored_raw: Its bytes.
-        old: The record as callers see it: None if there is none or it has expired.
+        stored_raw: The bytes of the record that is there, also if it has expired; None for none.
+        present: Callers see a record there: there is one, and it has not expired.
+        previous, stored_run, stored_expires_ns: Revision, run and expiry of the record that is
+            there, also if it has expired; 0 for none.
         operation: What the journal will say; 0 where nothing changes.
         live: The new record's bytes, None for none.
         row: The version row's bytes.
@@ -44,14 +46,23 @@ class Step:
         result: What the caller is told.
     """
 
-    # What a step of nothing is; setting only what differs is cheaper than slots for all.
-    operation: int = 0
-    live: bytes | None = None
-    row: bytes = b""
-    version: int = 0
-    state_class: int = 0
-    expires_ns: int = 0
-    result: Any = True
+    __slots__ = (
+        "expires_ns",
+        "live",
+        "op",
+        "operation",
+        "present",
+        "previous",
+        "result",
+        "row",
+        "state_class",
+        "stored_expires_ns",
+        "stored_raw",
+        "stored_run",
+        "version",
+    )
+
+    live: bytes | None
 
     def __init__(
         self,
@@ -71,41 +82,114 @@ class Step:
         """
         self.op = op
         self.stored_raw = raw
-        place = op.place
-        if raw is None:
-            stored = old = None
-        else:
-            old = stored = parse(place, raw)
-            if old.expires_ns and old.expires_ns <= now_ns:
-                old = None
-        self.stored, self.old = stored, old
-        if op.if_revision is not None:
-            actual = old.revision if old is not None else 0
-            if actual != op.if_revision:
-                raise conflict(place, op.if_revision, actual, "revision")
-        if op.if_version is not None:
-            actual = old.version if old is not None else 0
-            if actual != op.if_version:
-                raise conflict(place, op.if_version, actual, "version")
+        place, kind = op.place, op.kind
+        # Every set comes through here: locals and one unpacking instead of a `Record`.
+        fixed = _ABSENT if raw is None else parse_fixed(place, raw)
+        _, _, _, flags, state_class, run, _, previous, _, version, created, _, size = fixed
+        self.previous, self.stored_run = previous, run
+        present = raw is not None
+        self.stored_expires_ns = ended = 0
+        if flags & record.EXPIRES:
+            assert raw is not None
+            self.stored_expires_ns = ended = expiry_of(raw)
+            present = ended > now_ns
+        self.present = present
+        if op.if_revision is not None and op.if_revision != (previous if present else 0):
+            raise conflict(place, op.if_revision, previous if present else 0, "revision")
+        if op.if_version is not None and op.if_version != (version if present else 0):
+            raise conflict(place, op.if_version, version if present else 0, "version")
 
-        kind = op.kind
+        self.result = True
+        schema, operation = op.schema_version, _SET
         if kind == wanted.SET:
-            assert op.prepared is not None
-            self._write(_SET, op.prepared, intent, revision, now_ns)
+            prepared = op.prepared
+            assert prepared is not None
         elif kind == wanted.TRANSFORM:
             prepared = self._transform(payloads)
-            self._write(_SET, prepared, intent, revision, now_ns)
-        elif kind == wanted.TOUCH and old is not None:
-            same = Prepared(old.encoding, old.payload, old.size)
-            self._write(_TOUCH, same, intent, revision, now_ns)
-        elif kind == wanted.DELETE and old is not None:
-            self._clear(int(Operation.DELETE), record.DELETED, intent, revision, now_ns)
-        elif kind == wanted.EXPIRE and old is None and stored is not None:
-            self._clear(int(Operation.EXPIRE), record.EXPIRED, intent, revision, now_ns)
-        elif kind == wanted.LOST and stored is None:
-            self._clear(int(Operation.LOST), record.DELETED, intent, revision, now_ns)
+        elif kind == wanted.TOUCH and present:
+            old = self.stored
+            assert old is not None
+            operation, prepared = _TOUCH, Prepared(old.encoding, old.payload, old.size)
         else:
-            self.result = False
+            self._clear(intent, revision, now_ns)
+            return
+
+        delta, compression = None, record.ZSTD
+        expires = op.expires_ns if op.ttl_ns is None else now_ns + op.ttl_ns
+        if present:
+            version += 1
+            if expires is None:
+                expires = ended
+            if op.state_class is not None:
+                state_class = op.state_class
+            if schema is None and kind != wanted.SET:
+                schema = self.stored.schema_version  # type: ignore[union-attr]
+            if run >= MAX_RUN:
+                run = 0
+            elif prepared.delta is not None and prepared.base == previous:
+                run, delta = run + 1, prepared.delta
+            elif operation == _TOUCH and size >= _SAME_FROM:
+                run, delta, compression = run + 1, b"", record.SAME
+            else:
+                run = 0
+        else:
+            version, created, run = 1, now_ns, 0
+            state_class = _DEFAULT_CLASS if op.state_class is None else op.state_class
+        self.operation = operation
+        self.version = version
+        self.state_class = state_class
+        self.expires_ns = expires = expires or 0
+        size = prepared.size
+        correlation, actor = intent.correlation, intent.actor
+        self.live = self.row = live = build(
+            place,
+            record.VALUE,
+            prepared.encoding,
+            state_class,
+            run,
+            revision,
+            previous,
+            version,
+            created,
+            now_ns,
+            size,
+            prepared.payload,
+            expires,
+            correlation,
+            actor,
+            schema,
+        )
+        if delta is not None:
+            self.row = build(
+                place,
+                record.DELTA,
+                record.MSGPACK | compression,
+                state_class,
+                run,
+                revision,
+                previous,
+                version,
+                created,
+                now_ns,
+                size,
+                delta,
+                expires,
+                correlation,
+                actor,
+                schema,
+                None,
+                live[-16:],
+            )
+
+    @property
+    def stored(self) -> Record | None:
+        """The record that is there, also if it has expired; None if there is none."""
+        return None if self.stored_raw is None else parse(self.op.place, self.stored_raw)
+
+    @property
+    def old(self) -> Record | None:
+        """The record as callers see it: None if there is none or it has expired."""
+        return self.stored if self.present else None
 
     def _transform(self, payloads: Payloads) -> Prepared:
         op, old = self.op, self.old
@@ -123,89 +207,32 @@ class Step:
             payloads.add_delta(op.place, prepared, old)
         return prepared
 
-    def _write(
-        self, operation: int, prepared: Prepared, intent: Intent, revision: int, now_ns: int
-    ) -> None:
-        op, old, stored = self.op, self.old, self.stored
-        run, delta, compression = 0, None, record.ZSTD
-        expires = op.expires_ns if op.ttl_ns is None else now_ns + op.ttl_ns
-        state_class, schema = op.state_class, op.schema_version
-        if old is None:
-            version, created = 1, now_ns
+    def _clear(self, intent: Intent, revision: int, now_ns: int) -> None:
+        """Decide an operation that leaves no record, or changes nothing."""
+        kind, raw = self.op.kind, self.stored_raw
+        self.live, self.row = None, b""
+        self.operation = self.version = self.state_class = self.expires_ns = 0
+        if kind == wanted.DELETE and self.present:
+            operation, left = Operation.DELETE, record.DELETED
+        elif kind == wanted.EXPIRE and raw is not None and not self.present:
+            operation, left = Operation.EXPIRE, record.EXPIRED
+        elif kind == wanted.LOST and raw is None:
+            operation, left = Operation.LOST, record.DELETED
         else:
-            version, created = old.version + 1, old.created_ns
-            if expires is None:
-                expires = old.expires_ns
-            if state_class is None:
-                state_class = old.state_class
-            if schema is None and op.kind != wanted.SET:
-                schema = old.schema_version
-            if old.run < MAX_RUN:
-                if prepared.delta is not None and prepared.base == old.revision:
-                    run, delta = old.run + 1, prepared.delta
-                elif op.kind == wanted.TOUCH and old.size >= _SAME_FROM:
-                    run, delta, compression = old.run + 1, b"", record.SAME
-        self.operation = operation
-        self.version = version
-        self.state_class = state_class = _DEFAULT_CLASS if state_class is None else state_class
-        if expires:
-            self.expires_ns = expires
-        else:
-            expires = 0
-        previous = 0 if stored is None else stored.revision
-        self.live = self.row = live = build(
-            op.place,
-            record.VALUE,
-            prepared.encoding,
-            state_class,
-            run,
-            revision,
-            previous,
-            version,
-            created,
-            now_ns,
-            prepared.size,
-            prepared.payload,
-            expires,
-            intent.correlation,
-            intent.actor,
-            schema,
-        )
-        if delta is not None:
-            self.row = build(
-                op.place,
-                record.DELTA,
-                record.MSGPACK | compression,
-                state_class,
-                run,
-                revision,
-                previous,
-                version,
-                created,
-                now_ns,
-                prepared.size,
-                delta,
-                expires,
-                intent.correlation,
-                intent.actor,
-                schema,
-                None,
-                live[-16:],
-            )
-
-    def _clear(self, operation: int, kind: int, intent: Intent, revision: int, now_ns: int) -> None:
+            self.result = False
+            return
+        self.operation = int(operation)
         stored = self.stored
-        self.operation = operation
         if stored is not None:
             self.version, self.state_class = stored.version, stored.state_class
         self.row = build(
             self.op.place,
-            kind,
+            left,
             0,
             self.state_class,
             0,
             revision,
-            0 if stored is None else stored.revision,
+            self.previous,
             self.version,
             now_ns if stored is None else stored.created_ns,
             now_ns,

@@ -116,8 +116,9 @@ class Writer:
     ) -> Op | None:
         """Return the operation of a set; None where it was ephemeral and is done."""
         kernel = self.kernel
-        owner = self.address.owner(scope)
-        place = self.address.place(owner, key)
+        address = self.address
+        owner = address.tenant + scope.packed
+        place = address.place(owner, key)
         if state_class is not None:
             guard_class(state_class)
         prepared = kernel.payloads.prepare(value)
@@ -308,11 +309,13 @@ class Writer:
         options: WriteOptions | None,
     ) -> Intent:
         """Return the intent of `ops` with the durability, priority and options that apply."""
-        asked = options.get("durability") if options else None
-        durability = self.durability(scope, state_class, asked)
-        intent = Intent(
-            ops, durability, NORMAL if state_class is None else CLASS_PRIORITY[state_class]
-        )
+        if options or self.ruled or state_class is not None:
+            asked = options.get("durability") if options else None
+            durability = self.durability(scope, state_class, asked)
+            priority = NORMAL if state_class is None else CLASS_PRIORITY[state_class]
+            intent = Intent(ops, durability, priority)
+        else:
+            intent = Intent(ops, _SYNC)
         context = current()
         if context is not None:
             belongs(intent, context)

@@ -54,7 +54,7 @@ class RocksDBEngine:
         self._database: library.Database | None = database
         self._path = path
         self._cache = cache
-        self._reserve = reserve  # bytes of disk that writes leave free
+        self._room = upkeep.Room(path, reserve)
         self._writing = threading.Lock()
         self._gate = threading.Condition(threading.Lock())
         self._views = 0  # open ones, of all states; guarded by the gate
@@ -125,7 +125,7 @@ class RocksDBEngine:
             batch = body(state)
             made = library.build_batch(batch)
             if batch.puts:
-                upkeep.refuse_full(self._path, batch, self._reserve)
+                self._room.refuse_full(batch)
             try:
                 if durability is Durability.SYNC:
                     self._commit_synced(state, made)

@@ -61,8 +61,16 @@ class State:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of `keys` in this state."""
-        get = self.get
-        return [get(key) for key in keys]
+        snapshot, absent = self.snapshot, library.ABSENT
+        found: list[bytes | None] = []
+        for key in keys:
+            try:
+                found.append(snapshot[key])
+            except Exception as error:  # noqa: BLE001 - rocksdict's own class
+                if error.args != absent:
+                    raise library.translate(error, "get_many") from None
+                found.append(None)
+        return found
 
     def scan(
         self,

@@ -22,6 +22,7 @@ from holdfast.engines.sqlite.turnstile import Turnstile
 from holdfast.errors import StateError
 
 _FAR = 8  #: times the bound: then writers wait for readers, and help
+_UNLOOKED = 8  #: commits between two looks at the size of the log
 _LONGEST_DELAY = 1.0  #: seconds between attempts that a reader keeps from finishing
 
 
@@ -57,6 +58,7 @@ class Checkpointer:
         self._wake, self._halt = threading.Event(), threading.Event()
         self._working = threading.Lock()
         self._relaxed = False
+        self._unlooked = 0
         self._help_after = 0.0
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -69,8 +71,11 @@ class Checkpointer:
             self._wake.set()
             if self._thread is None:
                 self._start()
-        if self.log_bytes() > _FAR * self._settings.wal_limit:
-            self._help()
+        self._unlooked += 1
+        if self._unlooked >= _UNLOOKED:  # a look at each commit is as dear as half of its reads
+            self._unlooked = 0
+            if self.log_bytes() > _FAR * self._settings.wal_limit:
+                self._help()
 
     def _help(self) -> None:
         """Truncate in the writer's thread: the disk takes pages more slowly than writers log them.

@@ -129,13 +129,17 @@ class SqliteEngine:
         with self._turnstile:
             self._check_writable()
             self._check_in_place()
-            with self._writing(sync=sync) as session:
+            session = self._connections.borrow_writer()
+            try:
+                session.begin_write(sync=sync)
                 batch = body(session)
                 self._connections.check()  # The body may have forked.
                 written = bool(batch.puts or batch.deletes or batch.delete_ranges)
                 if written:
                     self._apply(session, batch)
                     self._commit(session)
+            finally:
+                self._end(session)
             if not written and sync:
                 self.flush()
         if written:
@@ -152,12 +156,16 @@ class SqliteEngine:
             session.begin_write(sync=sync)
             yield session
         finally:
-            if not self._connections.forked:
-                try:
-                    session.end()
-                except apsw.Error as error:
-                    self._poison = self._poison or f"a rollback failed: {error}"
-                self._connections.return_writer(session)
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        """End the write transaction, undone unless it was committed."""
+        if not self._connections.forked:
+            try:
+                session.end()
+            except apsw.Error as error:
+                self._poison = self._poison or f"a rollback failed: {error}"
+            self._connections.return_writer(session)
 
     def _apply(self, session: Session, batch: Batch) -> None:
         try:

@@ -20,7 +20,7 @@ from holdfast.engines.sqlite.settings import SqliteSettings
 from holdfast.errors import CorruptionError
 
 #: Rows of one statement, largest first; 1 comes last so that any number divides.
-CHUNKS = (256, 64, 8, 1)
+CHUNKS = (512, 128, 32, 8, 1)
 
 # The only texts put into SQL are names of tables from `TABLES`.
 _GET = tuple(f"SELECT v FROM {table} WHERE k=?" for table in TABLES)
@@ -132,8 +132,8 @@ class Session:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Return the values of `keys`, in their order."""
-        if len(keys) == 1:
-            return [self.get(keys[0])]
+        if len(keys) <= 2:  # a head and a record: each is in a table of its own anyway
+            return [self.get(key) for key in keys]
         found: dict[bytes, bytes] = {}
         try:
             for table, group in _by_table(keys).items():
@@ -224,6 +224,9 @@ class Session:
         self, statements: tuple[tuple[int, str], ...], flat: list[bytes], width: int
     ) -> None:
         at, total = 0, len(flat)
+        if total == width:
+            self.execute(statements[-1][1], flat)
+            return
         for size, sql in statements:
             size *= width
             while total - at >= size:
