@@ -84,9 +84,7 @@ class AfterCalls:
     def run(self, hooks: Sequence[Hook], event: HookEvent) -> None:
         """Call the hooks of one event in turn, in this thread."""
         step = event._step
-        plain = step.state_class != _SENSITIVE and (
-            step.stored is None or step.stored.state_class != _SENSITIVE
-        )
+        plain = step.state_class != _SENSITIVE and step.stored_class != _SENSITIVE
         last = perf_counter_ns()
         for hook in hooks:
             if hook.direct and plain:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from holdfast.correlation import enter, leave
+from holdfast.correlation import current, enter, leave
 from holdfast.errors import StateError
 from holdfast.failover.kernel import FailoverKernel
 from holdfast.hooks.before import Ask, BeforeHooks, Pause, Read, Request, Requests
@@ -214,8 +214,11 @@ class Stage:
 
     def _inline(self, commit: Commit, depth: int) -> None:
         of, kernel, run = self.matcher.of, self._kernel, self._after.run
-        # As `inside`, which costs as much as five hooks that do nothing.
-        deeper, around = DEPTH.set(depth + 1), enter(context_of(commit.intent))
+        # As `inside`, which costs as much as five hooks that do nothing; and mostly the caller is
+        # in the commit's context already.
+        context = context_of(commit.intent)
+        around = None if current() is context else enter(context)
+        deeper = DEPTH.set(depth + 1)
         try:
             for step in commit.steps:
                 op = step.op
@@ -225,8 +228,9 @@ class Stage:
                     if hooks:
                         run(hooks, committed(kernel, match, step, commit))
         finally:
-            leave(around)
             DEPTH.reset(deeper)
+            if around is not None:
+                leave(around)
 
     async def _inline_async(self, commit: Commit, depth: int) -> None:
         of, kernel, after = self.matcher.of, self._kernel, self._after

@@ -36,6 +36,7 @@ SUM_SIZE: Final = 16
 # anew each time, which costs as much as the cut.
 _SUMMED: Final = slice(None, -SUM_SIZE)
 CHECKSUM: Final = slice(-SUM_SIZE, None)
+CLASS_AT: Final = 4  # where the class stands in a record
 _FIELDS: Final = slice(None, _FIXED_SIZE)
 _PAYLOAD: Final = slice(_FIXED_SIZE, -SUM_SIZE)
 _SMALLEST: Final = _FIXED_SIZE + SUM_SIZE

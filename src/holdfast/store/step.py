@@ -187,6 +187,11 @@ class Step:
         return None if self.stored_raw is None else parse(self.op.place, self.stored_raw)
 
     @property
+    def stored_class(self) -> int:
+        """The class of the record that is there, without parsing the rest; 0 if there is none."""
+        return 0 if self.stored_raw is None else self.stored_raw[record.CLASS_AT]
+
+    @property
     def old(self) -> Record | None:
         """The record as callers see it: None if there is none or it has expired."""
         return self.stored if self.present else None
