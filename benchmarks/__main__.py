@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         bench = Bench(Path(directory), factor, asked.rounds or rounds, tuple(asked.engine))
         if asked.profile:
             return profile(bench, asked.profile, console)
-        rows = measure(bench, asked.case or [n for n, c in CASES.items() if c.usual], console)
+        usual = [n for n, case in CASES.items() if case.usual or asked.reference]
+        rows = measure(bench, asked.case or usual, console)
     about: dict[str, Any] = {
         "started_at": started.isoformat(timespec="seconds"),
         "quick": asked.quick,
