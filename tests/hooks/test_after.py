@@ -193,17 +193,17 @@ def test_queued_coroutines_run(state: StateManager) -> None:
 @pytest.mark.parametrize("mode", ["queued", "inline"])
 def test_the_commits_context_is_current_in_its_hooks(state: StateManager, mode: str) -> None:
     """So what a hook writes belongs to the same piece of work."""
-    seen = []
-    state.hooks.after(lambda e: seen.append(current()), mode=mode, scope=A)
+    seen = {}  # by key: keys may be worked on at once
+    state.hooks.after(lambda e: seen.update({e.key: current()}), mode=mode, scope=A)
     state.hooks.after(lambda e: state.set("user:log", e.key, 1), mode=mode, scope=A)
     with correlate("job", component="planner") as step:
         state.set(A, "k", 1)
     state.set(A, "plain", 1)
     state.set(A, "named", 1, correlation="other")
     state.hooks.drain()
-    assert seen[0] == step
-    assert seen[1] is None
-    assert seen[2].id == "other"
+    assert seen["k"] == step
+    assert seen["plain"] is None
+    assert seen["named"].id == "other"
     found = {c.key: c.correlation_id for c in state.changes(scope="user:log")}
     assert found == {"k": "job", "plain": None, "named": "other"}
     assert current() is None
