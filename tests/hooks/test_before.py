@@ -248,6 +248,39 @@ def test_a_retry_under_the_same_commit_id_asks_nobody(state: StateManager) -> No
     assert hook.metrics.calls == 2
 
 
+def test_an_id_that_another_partition_knows_is_no_repeat(memory_store: Stores) -> None:
+    """Where the lane will commit, hooks are asked: an id counts in the partitions of its commit."""
+    state = memory_store(partitions=4)
+    hook = state.hooks.before(lambda event: event.veto("no") if event.new == 13 else None)
+    partitions, address = state._kernel.partitions, state._address
+
+    def part(scope: str) -> int:
+        return partitions.of(address.owner(holdfast.StateScope.parse(scope)))
+
+    other = next(f"agent:{n}" for n in range(100) if part(f"agent:{n}") != part(A))
+    state.set(A, "k", 1, commit_id=b"0123456789abcdef")
+    with pytest.raises(VetoError):
+        state.set(other, "k", 13, commit_id=b"0123456789abcdef")
+    assert state.get(other, "k") is None
+    assert hook.metrics.calls == 2
+
+
+def test_a_transaction_that_found_nothing_is_tried_again(state: StateManager) -> None:
+    """A key that somebody else made meanwhile is interference, with hooks as without."""
+    state.hooks.before(lambda event: None)
+    tries = []
+
+    def make(tx: holdfast.StateTransaction) -> None:
+        tries.append(tx.get(A, "k"))
+        if len(tries) == 1:
+            state.set(A, "k", 1)
+        tx.set(A, "k", (tries[-1] or 0) + 10)
+
+    state.transact(make)
+    assert tries == [None, 1]
+    assert state.get(A, "k") == 11
+
+
 def test_what_fails_refuses_the_write(state: StateManager) -> None:
     """A hook that raises is a HookFailedError without the value; `allow` lets the write pass."""
 

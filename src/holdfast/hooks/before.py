@@ -20,7 +20,7 @@ from holdfast.store.codec import decode, encode
 from holdfast.store.intent import Intent, Op
 from holdfast.store.past import Found
 from holdfast.store.retrying import attempts, exhausted
-from holdfast.store.step import conflict
+from holdfast.store.step import conflict, moved
 from holdfast.store.value import MISSING, Operation, StateClass
 
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ class BeforeHooks:
         return [live(place, row) for place, row in zip(places, rows, strict=True)]
 
     def _is_repeat(self, intent: Intent) -> bool:
+        """Say whether the lane will find the id known: it looks in the intent's partitions only."""
         kernel = self._kernel
-        keys = [layout.commit_key(p, intent.commit_id) for p in kernel.partitions.all]
+        among = kernel.partitions.of_intent(intent)
+        keys = [layout.commit_key(partition, intent.commit_id) for partition in among]
         return any(row is not None for row in kernel.engine.get_many(keys))
 
     def _decide(
@@ -251,11 +253,11 @@ def _revision(found: Found | None) -> int:
 def _refuse_stale(op: Op, reads: dict[bytes, int] | None, found: Found | None) -> None:
     """Raise where a condition of the caller fails already: no hook need be asked."""
     actual = _revision(found)
-    expected = op.if_revision
-    if expected is None and reads is not None:
-        expected = reads.get(op.place)
-    if expected is not None and expected != actual:
-        raise conflict(op.place, expected, actual, "revision")
+    read = None if reads is None else reads.get(op.place)
+    if read is not None and read != actual:
+        raise moved(op.place, read, actual)
+    if op.if_revision is not None and op.if_revision != actual:
+        raise conflict(op.place, op.if_revision, actual, "revision")
     version = 0 if found is None else found.record.version
     if op.if_version is not None and op.if_version != version:
         raise conflict(op.place, op.if_version, version, "version")
