@@ -437,6 +437,105 @@ def test_a_hook_cannot_wait_for_hooks(memory_store: Stores) -> None:
     assert errors == ["rejected"]
 
 
+def test_a_hook_cannot_end_the_queue_that_it_runs_in(memory_store: Stores) -> None:
+    """Nor change its settings: that waits for what runs, too."""
+    state = memory_store()
+    errors = []
+
+    def ends(event: HookEvent) -> None:
+        for call in (lambda: state.hooks.stop(flush=False), lambda: state.hooks.configure(batch=9)):
+            with pytest.raises(RejectedError) as caught:
+                call()
+            errors.append(caught.value.code)
+
+    state.hooks.after(ends)
+    state.set(A, "k", 1)
+    assert state.hooks.drain(timeout=5)
+    assert errors == ["rejected", "rejected"]
+    assert state.hooks.settings.batch == 256
+
+
+def test_drain_after_the_end(memory_store: Stores) -> None:
+    """There is nothing to wait for any more; also while the threads are just ending."""
+    state = memory_store()
+    state.hooks.after(lambda event: None)
+    for n in range(20):
+        state.set(A, f"k{n}", n)
+    assert state.hooks.stop() == []
+    assert state.hooks.drain(timeout=5)
+    dispatcher = state._kernel.before.dispatcher  # type: ignore[union-attr]
+    for worker in dispatcher._workers:
+        worker.thread.join()
+    assert state.hooks.drain(timeout=5)
+
+
+def test_settings_change_while_a_hook_runs(memory_store: Stores) -> None:
+    """A hook that looks at the hooks does not wait for who changes them; nothing is uncounted."""
+    state = memory_store()
+    gate, looked = Gate(), []
+
+    def look(event: HookEvent) -> None:
+        gate(event)
+        looked.append(len(state.hooks.list()))
+
+    state.hooks.after(look)
+    state.set(A, "k", 1)
+    gate.begun.wait()
+    stage = state._kernel.before
+    before = stage.dispatcher  # type: ignore[union-attr]
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(state.hooks.configure, batch=9)
+        while stage.dispatcher is before:  # type: ignore[union-attr]
+            pass
+        gate.open.set()
+        changing.result(timeout=5)
+    assert looked == [1]
+    assert state.hooks.figures()["queue"]["delivered"] == 1
+
+
+def test_what_is_delivered_is_counted_once(memory_store: Stores) -> None:
+    """Also where one event of a batch goes to a hook that takes several, and another does not."""
+    state = memory_store()
+    state.hooks.configure(workers=1)
+    gate = Gate()
+    state.hooks.after(gate, key="gate")
+    state.hooks.after(lambda event: None, key="one")
+    state.hooks.after(lambda events: None, key="many", batch=True)
+    for key in ("gate", "one", "one", "many", "one"):
+        state.set(A, key, 1)
+    gate.open.set()
+    state.hooks.drain()
+    assert state.hooks.figures()["queue"]["delivered"] == 5
+
+
+def exits(event: HookEvent) -> None:
+    """End the program, as it thinks."""
+    raise SystemExit(3)
+
+
+async def is_cancelled(event: HookEvent) -> None:
+    """Await what somebody else has cancelled."""
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("ends", [exits, is_cancelled])
+def test_no_hook_ends_the_thread_that_runs_it(
+    memory_store: Stores, ends: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is no Exception is a failure like any other; what waits behind it runs."""
+    state = memory_store()
+    state.hooks.configure(workers=1)
+    hook = state.hooks.after(ends)
+    other = state.hooks.after(lambda event: None)
+    with caplog.at_level(logging.ERROR, "holdfast.hooks"):
+        for n in range(3):
+            state.set(A, f"k{n}", n)
+        assert state.hooks.drain(timeout=5)
+    assert (hook.metrics.failures, other.metrics.calls) == (3, 3)
+    kind = "SystemExit" if ends is exits else "CancelledError"
+    assert caplog.messages == [f"after-hook {hook.name} failed: {kind}"] * 3
+
+
 @pytest.mark.parametrize("mode", ["queued", "inline"])
 def test_hooks_that_set_off_themselves_end(memory_store: Stores, mode: str) -> None:
     """The write that is too deep is refused, to the hook that makes it."""

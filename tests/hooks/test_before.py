@@ -466,6 +466,38 @@ def test_coroutines_serve_both_faces(memory_store: Stores) -> None:
     assert cancelled == ["k", "k"]
 
 
+def test_a_coroutine_that_is_cancelled_by_itself_refuses(memory_store: Stores) -> None:
+    """Its caller is not cancelled: that gets an error. One that is cancelled stays so."""
+    state = memory_store()
+    began = []
+
+    async def fails(event: HookEvent) -> None:
+        if event.new == 2:
+            began.append(1)
+            await asyncio.Event().wait()
+        raise asyncio.CancelledError
+
+    hook = state.hooks.before(fails)
+    with pytest.raises(HookFailedError) as caught:
+        state.set(A, "k", 1)
+    assert caught.value.reason == "raised"
+
+    async def use() -> None:
+        face = AsyncStateManager(state)
+        with pytest.raises(HookFailedError):
+            await face.set(A, "k", 1)
+        task = asyncio.create_task(face.set(A, "k", 2))
+        while not began:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(use())
+    assert hook.metrics.failures == 2
+    assert state.get(A, "k") is None
+
+
 def test_a_plain_function_with_a_limit_does_not_hold_up_the_loop(memory_store: Stores) -> None:
     """The loop goes on while the function runs in a thread."""
     state = memory_store()

@@ -16,7 +16,7 @@ from holdfast.correlation import CorrelationContext, enter, leave
 from holdfast.errors import HookFailedError, HookRecursionError, VetoError
 from holdfast.hooks.event import HookEvent, Refused
 from holdfast.hooks.hook import Hook
-from holdfast.hooks.running import Runner, TookTooLongError
+from holdfast.hooks.running import Runner, TookTooLongError, class_of
 from holdfast.store.value import StateClass
 
 if TYPE_CHECKING:
@@ -76,10 +76,15 @@ def inside(context: CorrelationContext | None, depth: int) -> Iterator[None]:
 
 
 class AfterCalls:
-    """Calls after-hooks."""
+    """Calls after-hooks.
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+    Args:
+        runner: Runs them.
+        isolates: What of theirs goes no further. In a caller's own thread or task, `Exception`.
+    """
+
+    def __init__(self, runner: Runner, isolates: type[BaseException] = Exception) -> None:
+        self._runner, self._isolates = runner, isolates
 
     def run(self, hooks: Sequence[Hook], event: HookEvent) -> None:
         """Call the hooks of one event in turn, in this thread."""
@@ -93,7 +98,7 @@ class AfterCalls:
                 event.hook = hook.name
                 try:
                     hook.fn(event)
-                except Exception as error:  # noqa: BLE001 - isolated: counted, logged, shown
+                except self._isolates as error:  # counted, logged, shown
                     self._failed(hook, error)
                 now = perf_counter_ns()
                 spent = now - last
@@ -131,15 +136,15 @@ class AfterCalls:
         begun = perf_counter_ns()
         try:
             self._runner.run(hook.fn, event, hook.timeout)
-        except Exception as error:  # noqa: BLE001 - isolated: counted, logged, shown
+        except self._isolates as error:  # counted, logged, shown
             self._failed(hook, error)
         else:
             _fine(hook)
         hook.spent(perf_counter_ns() - begun)
 
-    def _failed(self, hook: Hook, error: Exception) -> None:
+    def _failed(self, hook: Hook, error: BaseException) -> None:
         hook.went_wrong(timeout=isinstance(error, TookTooLongError))
-        _log.error("after-hook %s failed: %s", hook.name, _class_of(error))
+        _log.error("after-hook %s failed: %s", hook.name, class_of(error))
 
 
 class BeforeCalls:
@@ -212,7 +217,7 @@ class BeforeCalls:
             ) from None
         timeout = isinstance(error, TookTooLongError)
         hook.went_wrong(timeout=timeout)
-        _log.error("before-hook %s failed: %s", hook.name, _class_of(error))
+        _log.error("before-hook %s failed: %s", hook.name, class_of(error))
         if isinstance(error, HookRecursionError):
             raise error
         if hook.on_error == "refuse":
@@ -230,7 +235,7 @@ _WORDS: Final = {
 def _refuse(hook: Hook, event: HookEvent, reason: str, error: Exception | None) -> NoReturn:
     words = _WORDS[reason]
     if reason == "raised" and error is not None:
-        words += f" {_class_of(error)}"
+        words += f" {class_of(error)}"
     raise HookFailedError(
         f"before-hook {hook.name} {words}; "
         f"the {event.operation.name.lower()} of {event.scope}/{event.key} was not made",
@@ -239,10 +244,6 @@ def _refuse(hook: Hook, event: HookEvent, reason: str, error: Exception | None) 
         scope=str(event.scope),
         key=event.key,
     ) from error
-
-
-def _class_of(error: Exception) -> str:
-    return "timeout" if isinstance(error, TookTooLongError) else type(error).__name__
 
 
 def _fine(hook: Hook) -> None:

@@ -26,16 +26,26 @@ Item = tuple[HookEvent, Plan, int]
 Mark = Callable[[], object]
 
 
+def refuse_inside() -> None:
+    """Refuse to wait for hooks inside of one.
+
+    Raises:
+        RejectedError: A hook asks, which would wait for itself.
+    """
+    if DEPTH.get():
+        raise RejectedError("a hook cannot wait for hooks", hint="drain where nothing hooks")
+
+
 class Worker:
     """One thread's part of the queue."""
 
-    __slots__ = ("asleep", "busy", "queue", "thread", "wake")
+    __slots__ = ("asleep", "ended", "queue", "thread", "wake")
 
     def __init__(self) -> None:
         self.queue: deque[Item | Mark] = deque()
         self.wake = threading.Event()
         self.asleep = False
-        self.busy = False
+        self.ended = False  # its thread looks no more, unless it finds something in that moment
         self.thread: threading.Thread | None = None
 
     def rouse(self) -> None:
@@ -184,7 +194,6 @@ class Dispatcher:
         batch: list[Item] = []
         batched: dict[Hook, list[HookEvent]] = {}
         while True:
-            worker.busy = True
             while queue and len(batch) < most:
                 try:
                     item = queue.popleft()
@@ -200,16 +209,16 @@ class Dispatcher:
                 continue
             worker.wake.clear()
             worker.asleep = True
-            worker.busy = False
+            worker.ended = self.stopped  # said before it looks, as others look after they put
             if not queue:
-                if self.stopped:
+                if worker.ended:
                     return
                 worker.wake.wait()
-            worker.asleep = False
+            worker.ended = worker.asleep = False
 
     def _run(self, batch: list[Item], batched: dict[Hook, list[HookEvent]]) -> None:
         """Run the hooks of a batch, event by event; then those that take several at once."""
-        run = self._calls.run
+        run, left = self._calls.run, len(batch)
         around: CorrelationContext | None = None
         enter(None)
         for event, plan, depth in batch:
@@ -224,6 +233,7 @@ class Dispatcher:
                 batched.setdefault(hook, []).append(event)
             if not batched:
                 self.delivered += 1
+                left -= 1
             if self._waiting and not self.full:
                 self._tell()
         if batched:
@@ -231,7 +241,7 @@ class Dispatcher:
             for hook, events in batched.items():
                 self._calls.run_batch(hook, events)
             batched.clear()
-            self.delivered += len(batch)
+            self.delivered += left
         batch.clear()
 
     # --- end ------------------------------------------------------------------------------
@@ -242,8 +252,7 @@ class Dispatcher:
         Raises:
             RejectedError: A hook called it, which would wait for itself.
         """
-        if DEPTH.get():
-            raise RejectedError("a hook cannot wait for hooks", hint="drain where nothing hooks")
+        refuse_inside()
         done = self._marked()
         if timeout is None:
             done.wait()
@@ -269,8 +278,22 @@ class Dispatcher:
                 left += 1
             worker.queue.append(mark)
             worker.rouse()
+            if worker.ended:
+                self._settle(worker)
         mark()
         return done
+
+    def _settle(self, worker: Worker) -> None:
+        """Set the marks that nobody else will: the worker's thread has ended."""
+        while worker.queue:
+            try:
+                item = worker.queue.popleft()
+            except IndexError:
+                break
+            if isinstance(item, tuple):
+                self.not_run += 1
+            else:
+                item()
 
     def take_all(self) -> list[HookEvent]:
         """Return what waits, which then will not run."""
@@ -294,6 +317,7 @@ class Dispatcher:
 
     def stop(self, *, flush: bool, timeout: float | None = None) -> list[HookEvent]:
         """End the threads; see `Hooks.stop`."""
+        refuse_inside()
         if flush:
             self.drain(timeout)
         self.stopped = True

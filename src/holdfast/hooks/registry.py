@@ -15,7 +15,7 @@ from holdfast.errors import InvalidArgumentError, RejectedError, StateError
 from holdfast.hooks.breaker import BreakerState
 from holdfast.hooks.calling import AfterCalls, BeforeCalls
 from holdfast.hooks.capture import guard_ephemeral
-from holdfast.hooks.dispatch import Dispatcher
+from holdfast.hooks.dispatch import Dispatcher, refuse_inside
 from holdfast.hooks.event import HookEvent
 from holdfast.hooks.hook import Hook, name_of, unused_name
 from holdfast.hooks.marking import load_hook, mark_of
@@ -170,7 +170,7 @@ class Hooks:
         Raises:
             ConfigurationError: A value cannot be.
             InvalidArgumentError: There is no such setting.
-            RejectedError: The queue is in use: `drain` first.
+            RejectedError: The queue is in use: `drain` first. Or a hook called it.
         """
         known = [field.name for field in dataclasses.fields(HookSettings)]
         wrong = sorted(settings.keys() - set(known))
@@ -179,19 +179,21 @@ class Hooks:
                 f"there is no setting {wrong[0]!r}", hint=f"there is {', '.join(known)}"
             )
         made = dataclasses.replace(self.settings, **settings)
+        refuse_inside()
         with self._mutex:
-            stage = self._stage
+            stage, old = self._stage, None
             if stage is not None:
                 if stage.dispatcher.depth():
                     raise RejectedError("the queue is in use", hint="drain() first")
                 old, stage.dispatcher = stage.dispatcher, self._dispatcher(made)
-                _carry(old, stage.dispatcher)
-                old.stop(flush=True)
+                stage.use(stage.matcher, made)
             self.settings = made
             for hook in self._hooks:
                 hook.settings = made
-            if stage is not None:
-                stage.use(stage.matcher, made)
+        if old is not None and stage is not None:
+            # Not while the mutex is held: what runs still may look at the hooks.
+            old.stop(flush=True)
+            _carry(old, stage.dispatcher)
 
     def drain(self, timeout: float | None = None) -> bool:
         """Wait until all that is queued now, or runs, is done; False if `timeout` came first.
@@ -220,6 +222,9 @@ class Hooks:
 
         Returns:
             The events whose hooks were not run.
+
+        Raises:
+            RejectedError: A hook called it, which would wait for itself.
         """
         stage = self._stage
         if stage is None or stage.dispatcher.stopped:
@@ -293,7 +298,8 @@ class Hooks:
             self._install()
 
     def _dispatcher(self, settings: HookSettings) -> Dispatcher:
-        return Dispatcher(settings, AfterCalls(self.runner), self._kernel.clock)
+        calls = AfterCalls(self.runner, BaseException)  # nothing may end the threads of the queue
+        return Dispatcher(settings, calls, self._kernel.clock)
 
     def _matcher(self) -> Matcher:
         return Matcher(self._address.tenant, tuple(self._hooks), self._state)
@@ -348,7 +354,7 @@ def _figures(hook: Hook) -> dict[str, Any]:
 def _carry(old: Dispatcher, new: Dispatcher) -> None:
     """Go on counting where another queue ends."""
     for name in ("delivered", "dropped", "not_run", "waited", "refused"):
-        setattr(new, name, getattr(old, name))
+        setattr(new, name, getattr(new, name) + getattr(old, name))
 
 
 _open: weakref.WeakSet[Hooks] = weakref.WeakSet()

@@ -27,6 +27,20 @@ class TookTooLongError(Exception):
     """A function did not return in time."""
 
 
+class BrokeOffError(Exception):
+    """A function ended with what is no `Exception` (its ``__cause__``): an exit, a cancellation.
+
+    It was meant for the function's own thread or task, and must not end that of who waits for it.
+    """
+
+
+def class_of(error: BaseException) -> str:
+    """Return what is told of an error: the name of its class, and no text."""
+    if isinstance(error, BrokeOffError):
+        return type(error.__cause__).__name__
+    return "timeout" if isinstance(error, TookTooLongError) else type(error).__name__
+
+
 class Call:
     """A call in another thread.
 
@@ -64,8 +78,11 @@ class Call:
 
     def outcome(self) -> Any:
         """Return the result, or raise the error."""
-        if self.error is not None:
-            raise self.error
+        error = self.error
+        if error is not None and not isinstance(error, Exception):
+            raise BrokeOffError from error
+        if error is not None:
+            raise error
         return self.result
 
 
@@ -196,6 +213,7 @@ class Runner:
 
         Raises:
             TookTooLongError: It did not return in time.
+            BrokeOffError: It ended its own thread or task.
         """
         awaits = is_async(fn)
         if not awaits and timeout is None:
@@ -231,6 +249,8 @@ class Runner:
             if timeout is None:
                 return fn(event)
             return await self._in_thread(fn, event, timeout)
+        task = asyncio.current_task()
+        wanted = 0 if task is None else task.cancelling()
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await fn(event)
@@ -238,6 +258,10 @@ class Runner:
             if limit.expired():
                 raise TookTooLongError from None
             raise
+        except asyncio.CancelledError as error:
+            if task is None or task.cancelling() > wanted:
+                raise
+            raise BrokeOffError from error  # nobody cancelled the caller
 
     async def _in_thread(
         self,
