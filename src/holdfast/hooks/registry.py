@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from holdfast.errors import InvalidArgumentError, RejectedError, StateError
 from holdfast.hooks.breaker import BreakerState
 from holdfast.hooks.calling import AfterCalls, BeforeCalls
-from holdfast.hooks.capture import guard_ephemeral
+from holdfast.hooks.capture import guard_direct
 from holdfast.hooks.dispatch import Dispatcher, refuse_inside
 from holdfast.hooks.event import HookEvent
 from holdfast.hooks.hook import Hook, name_of, unused_name
@@ -289,13 +289,18 @@ class Hooks:
                 _open.add(self)
             return self._stage
 
-    def capturing(self, by: int) -> None:
-        """Note that a replay begins (1) or ends (-1): its commits go through the stage."""
+    def capture(self) -> None:
+        """Have commits go through the stage from now on: a replay begins.
+
+        There is no end to it. A function that took too long, or a task that a hook has left
+        behind, may write when the replay is over, and what was dry must stay so.
+        """
         stage = self.stage()
         with self._mutex:
-            stage.capturing += by
-            self._kernel.ephemeral.guard = guard_ephemeral if stage.capturing else None
-            self._install()
+            if not stage.capturing:
+                stage.capturing = True
+                self._kernel.guard(guard_direct)
+                self._install()
 
     def _dispatcher(self, settings: HookSettings) -> Dispatcher:
         calls = AfterCalls(self.runner, BaseException)  # nothing may end the threads of the queue
@@ -327,7 +332,7 @@ class Hooks:
         """Put the stage in front of the lane, and listen to the feed, only where that is needed."""
         stage = self.stage()
         stage.use(self._matcher(), self.settings)
-        needed = bool(self._hooks) or stage.capturing > 0
+        needed = bool(self._hooks) or stage.capturing
         self._kernel.before = stage if needed else None
         listens = any(hook.phase == "after" for hook in self._hooks)
         if listens and self._end is None:

@@ -112,23 +112,17 @@ class Replay:
         wanted = select("after", "*", key)
         results: list[ReplayResult] = []
         count = 0
-        self._hooks.capturing(1)
-        try:
-            for change in self._changes(since, until, scope):
-                if correlation is not None and change.correlation_id != correlation:
-                    continue
-                if not wanted.takes_key(change.key):
-                    continue
-                count += 1
-                for hook in played:
-                    if _hears(hook, change):
-                        results.append(
-                            self._one(
-                                hook, change, modify, compare or _NOTHING, dry_run, idempotent
-                            )
-                        )
-        finally:
-            self._hooks.capturing(-1)
+        for change in self._changes(since, until, scope):
+            if correlation is not None and change.correlation_id != correlation:
+                continue
+            if not wanted.takes_key(change.key):
+                continue
+            count += 1
+            for hook in played:
+                if _hears(hook, change):
+                    results.append(
+                        self._one(hook, change, modify, compare or _NOTHING, dry_run, idempotent)
+                    )
         return ReplayReport(dry_run, count, results)
 
     # --- what is replayed -----------------------------------------------------------------
@@ -259,6 +253,7 @@ class Replay:
         own.dry_run = dry
         cause = f"replay:{change.commit_id}"
         capture = Capture(self._kernel, dry=dry, seed=seed, cause=cause)
+        self._hooks.capture()
         caught = CAPTURE.set(capture)
         result, error, veto = None, None, None
         try:
