@@ -94,6 +94,8 @@ class AsyncWatch:
                 until_ns = now + round(self._timeout * 1e9) if until_ns is None else until_ns
                 if now >= until_ns:
                     break
+            if following.ended:  # its ring may have been taken for an older one
+                break
             left = None if until_ns is None else (until_ns - now) / 1e9
             await ringer.wait_async(following.bell, left)
         following.end()

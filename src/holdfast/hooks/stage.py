@@ -69,7 +69,7 @@ class Stage:
 
     def run(self, intent: Intent, submit: Callable[[Intent], None]) -> None:
         """Have hooks look at a commit, commit it, have hooks look at what it did."""
-        capture = self._capture()
+        capture = self._capture() if self.capturing else None
         if capture is None:
             self._run(intent, submit)
         elif not capture.take(intent):
@@ -80,7 +80,7 @@ class Stage:
 
     async def run_async(self, intent: Intent, submit: Callable[[Intent], Awaitable[None]]) -> None:
         """Do the same for a task."""
-        capture = self._capture()
+        capture = self._capture() if self.capturing else None
         if capture is None:
             await self._run_async(intent, submit)
         elif not capture.take(intent):
@@ -95,7 +95,7 @@ class Stage:
         What hooks do because of a commit that a replay has really made is no work of the replayed
         hook: it is done as ever, and where that commit is repeated, not again.
         """
-        capture = CAPTURE.get() if self.capturing else None
+        capture = CAPTURE.get()
         return None if capture is None or (not capture.dry and DEPTH.get() > 1) else capture
 
     def _run(self, intent: Intent, submit: Callable[[Intent], None]) -> None:
