@@ -164,6 +164,23 @@ def test_waiting_and_stopping(state: StateManager) -> None:
     assert not state.consumers.status("c").worked_on
 
 
+def test_stopping_acknowledges_the_change_under_way(state: StateManager) -> None:
+    """Nobody else gets it while its handler runs, and nobody gets it again."""
+    fill(state, 5)
+    consumer, got = state.consumer("c", start="earliest"), []
+
+    def handler(change: Change) -> None:
+        got.append(change.key)
+        if change.key == "k2":
+            consumer.stop()
+            assert state.consumers.status("c").worked_on
+
+    consumer.run(handler)
+    assert got == ["k0", "k1", "k2"]
+    assert not state.consumers.status("c").worked_on
+    assert keys(drain(state.consumer("c"))) == ["k3", "k4"]
+
+
 def _loop(consumer: Consumer, got: list[str]) -> None:
     for batch in consumer:
         got += keys(batch)
@@ -265,6 +282,35 @@ def test_backoff(memory_store: Stores, clock: FakeClock) -> None:
     assert state.consumers.status("c").attempts == 4
     assert keys(drain(consumer)) == ["k0", "k1"]
     assert state.consumers.status("c").attempts == 0
+
+
+def test_a_clock_put_back_holds_nobody_up(memory_store: Stores, clock: FakeClock) -> None:
+    """No change and no dead letter waits longer than a retry may, and a lease is right again."""
+    state = memory_store(clock=clock, sweep_every=0)
+    fill(state, 2)
+    retry = Retry(first=5, most=10, jitter=0)
+    consumer = state.consumer("c", start="earliest", retry=retry, max_attempts=2, lease=30)
+    batch = consumer.poll(0)
+    assert batch is not None
+    batch.nack(batch.changes[0])
+    clock.set(clock.now_ns() - 3600 * 10**9)
+    batch = consumer.poll(0)  # its time is an hour away now
+    assert batch is not None
+    batch.nack(batch.changes[0])
+    assert keys(drain(consumer)) == ["k1"]
+    consumer.replay()
+    letter = consumer.poll(0)
+    assert letter is not None
+    letter.nack()
+    clock.set(clock.now_ns() - 3600 * 10**9)
+    assert keys(drain(consumer)) == ["k0"]
+    other = state.consumer("c")
+    assert other.poll(0) is None
+    state.set("agent:a", "new", 1)
+    assert consumer.poll(0) is not None  # and dies
+    consumer._desk.renew()
+    clock.advance(31)
+    assert keys(drain(other)) == ["new"]
 
 
 @given(st.integers(1, 100), st.floats(0, 1))

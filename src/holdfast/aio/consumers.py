@@ -171,12 +171,11 @@ class AsyncConsumer:
                 for done in batch:
                     await _finished(handler(done))
                     if self._desk.ended or (stop is not None and stop.is_set()):
-                        await batch.ack(done)
-                        return
+                        break
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
             await batch.nack(done, error)
             return
-        await batch.ack()
+        await batch.ack(done)
 
     def dead_letters(self) -> AsyncIterator[DeadLetter]:
         """See `Consumer.dead_letters`; iterate with ``async for``."""

@@ -36,6 +36,7 @@ class Consumer:
         self._streams = streams
         self._consumers = consumers
         self._desk = desk
+        self._running = False
         self.name = name
         self.counts: Counts = desk.counts
 
@@ -107,16 +108,22 @@ class Consumer:
         """
         check_timeout(timeout)
         check_by(by)
-        while (batch := self._poll(timeout, stop)) is not None:
-            try:
-                self._work(batch, handler, by, stop)
-            except LeaseLostError:
-                continue
-            except StateError as error:
-                if not is_absence(self._streams.kernel, error):
-                    raise
-            if self._desk.ended or (stop is not None and stop.is_set()):
-                break
+        self._running = True
+        try:
+            while (batch := self._poll(timeout, stop)) is not None:
+                try:
+                    self._work(batch, handler, by, stop)
+                except LeaseLostError:
+                    continue
+                except StateError as error:
+                    if not is_absence(self._streams.kernel, error):
+                        raise
+                if self._desk.ended or (stop is not None and stop.is_set()):
+                    break
+        finally:
+            self._running = False  # before looking: `stop` says first that it ends, and looks then
+            if self._desk.ended:
+                self._desk.end()
 
     def _work(
         self, batch: Batch, handler: Callable[[Any], object], by: By, stop: threading.Event | None
@@ -129,8 +136,7 @@ class Consumer:
                 for done in batch:
                     handler(done)
                     if self._desk.ended or (stop is not None and stop.is_set()):
-                        batch.ack(done)
-                        return
+                        break
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
             batch.nack(done, error)
             return
@@ -138,7 +144,7 @@ class Consumer:
             with suppress(StateError):
                 self._ack_before(batch, done)
             raise
-        batch.ack()
+        batch.ack(done)
 
     @staticmethod
     def _ack_before(batch: Batch, failed: Item | None) -> None:
@@ -171,8 +177,13 @@ class Consumer:
     # --- end ------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End every `poll`, loop and `run`, and give the lease back. From any thread."""
-        self._desk.end()
+        """End every `poll`, loop and `run`, and give the lease back. From any thread.
+
+        A `run` ends, and gives it back, when the change under way is done and acknowledged.
+        """
+        self._desk.halt()
+        if not self._running:
+            self._desk.end()
 
     close = stop
 
