@@ -664,3 +664,23 @@ def test_hooks_follow_a_failover(tmp_path: Path) -> None:
     assert inline == [1, 2, 3]
     assert state.health().components["hooks"].status == "ok"
     state.close()
+
+
+def test_lanes_of_a_failover_tell_in_order(tmp_path: Path) -> None:
+    """Two lanes that write one partition of the primary tell of it in turn, as without failover."""
+    failover = holdfast.FailoverSettings(spill=tmp_path / "spill.db", probe_every=3600)
+    with holdfast.open(str(tmp_path / "primary.db"), failover=failover, partitions=4) as state:
+        state.hooks.after(lambda event: None)
+        feed = state._kernel.primary.committer.feed  # type: ignore[attr-defined]
+        told = threading.Event()
+
+        def tell() -> None:
+            with feed.in_order((2, 3)):
+                told.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            with feed.in_order((2,)):
+                telling = pool.submit(tell)
+                assert not told.wait(0.05)
+            telling.result(timeout=5)
+        assert told.is_set()
