@@ -175,6 +175,37 @@ def test_inline_hooks_run_in_the_callers_task(memory_store: Stores) -> None:
     assert len(loops) == 2
 
 
+def test_inline_hooks_hear_of_what_a_cancelled_task_has_committed(tmp_path: Path) -> None:
+    """The commit that was under way finishes, its hooks run, and then the task is cancelled."""
+    state = holdfast.open(tmp_path / "s.db")
+    seen, begun, go = [], threading.Event(), threading.Event()
+
+    def hold(commits: Any) -> None:
+        begun.set()
+        go.wait()
+
+    async def look(event: HookEvent) -> None:
+        await asyncio.sleep(0)
+        seen.append(event.new)
+
+    state.hooks.after(look, mode="inline", timeout=60)
+    state._kernel.feed.subscribe(hold)
+
+    async def use() -> None:
+        task = asyncio.create_task(AsyncStateManager(state).set(A, "k", 1))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(use())
+    assert state.get(A, "k") == 1
+    assert seen == [1]
+    state.close()
+
+
 def test_queued_coroutines_run(state: StateManager) -> None:
     """In the hooks' own event loop, in order for the key."""
     seen = []

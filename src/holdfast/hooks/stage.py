@@ -124,25 +124,25 @@ class Stage:
     async def _run_async(self, intent: Intent, submit: Callable[[Intent], Awaitable[None]]) -> None:
         depth = depth_within(self._settings.max_depth)
         noted = intent.noted = Noted(depth)
-        if self._plain:
-            await submit(intent)
-        else:
-            before, reserved = self._begin(intent)
-            try:
+        reserved = 0
+        try:
+            if self._plain:
+                await submit(intent)
+            else:
+                before, reserved = self._begin(intent)
                 if before:
                     await self._drive_async(intent, depth, submit)
                 else:
                     await submit(intent)
-            finally:
-                if reserved:
-                    self.dispatcher.release(reserved)
-        intent.noted = None  # they would hold each other
-        commit = noted.commit
-        if commit is not None:
-            if self.matcher.inline:
+        finally:  # also of a task that was cancelled while the lane had its commit
+            if reserved:
+                self.dispatcher.release(reserved)
+            intent.noted = None  # they would hold each other
+            commit = noted.commit
+            if commit is not None and self.matcher.inline:
                 await self._inline_async(commit, depth)
-            if self._waits and depth == 0:  # a hook that waited would wait for itself
-                await self.dispatcher.wait_for_room_async()
+        if commit is not None and self._waits and depth == 0:  # a hook would wait for itself
+            await self.dispatcher.wait_for_room_async()
 
     def _begin(self, intent: Intent) -> tuple[bool, int]:
         """Return whether a commit has before-hooks, and how much room is set aside for it."""
