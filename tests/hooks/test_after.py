@@ -424,6 +424,56 @@ def test_stop_reports_what_it_did_not_run(memory_store: Stores) -> None:
     assert state.hooks.figures()["queue"]["not_run"] == len(values)
 
 
+def test_stop_waits_no_longer_than_it_was_told(memory_store: Stores, clock: FakeClock) -> None:
+    """Once for all of it: what waits, and what runs."""
+    state = memory_store(clock=clock, sweep_every=0)
+    gate = held(state)
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(state.hooks.stop, timeout=10)
+        clock.await_waiters(1)
+        clock.advance(10)
+        try:
+            assert len(stopping.result(timeout=5)) >= 2
+        finally:
+            gate.open.set()
+            clock.advance(10)
+
+
+def test_close_waits_no_longer_than_it_was_told(memory_store: Stores) -> None:
+    """Also for a coroutine that holds up the hooks' own loop."""
+    state = memory_store()
+    state.hooks.configure(close_timeout=0.01)
+    begun, go = threading.Event(), threading.Event()
+
+    async def blocks(event: HookEvent) -> None:
+        begun.set()
+        go.wait()
+
+    state.hooks.after(blocks)
+    state.set(A, "k", 1)
+    begun.wait()
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(state.close)
+        try:
+            closing.result(timeout=5)
+        finally:
+            go.set()
+
+
+def test_a_full_queue_refuses_no_sweep(memory_store: Stores, clock: FakeClock) -> None:
+    """Nobody asks for an expiry: it passes the bound, and all of it is heard of."""
+    state = memory_store(clock=clock, sweep_every=0)
+    for n in range(5):
+        state.set(A, f"k{n}", n, expires_in=1)
+    state.hooks.configure(queue_size=2, overflow="error")
+    seen = []
+    state.hooks.after(lambda event: seen.append(event.key))
+    clock.advance(2)
+    assert state.sweep() == 5
+    state.hooks.drain()
+    assert sorted(seen) == [f"k{n}" for n in range(5)]
+
+
 def test_closing_runs_what_waits(open_store: Stores) -> None:
     """Also what hooks write meanwhile is stored."""
     state = open_store()

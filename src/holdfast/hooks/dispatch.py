@@ -318,6 +318,7 @@ class Dispatcher:
     def stop(self, *, flush: bool, timeout: float | None = None) -> list[HookEvent]:
         """End the threads; see `Hooks.stop`."""
         refuse_inside()
+        began_ns = self._clock.now_ns()
         if flush:
             self.drain(timeout)
         self.stopped = True
@@ -326,7 +327,8 @@ class Dispatcher:
         if timeout is None:
             done.wait()
         else:
-            self._clock.wait(done, timeout)
+            spent = (self._clock.now_ns() - began_ns) / 1e9
+            self._clock.wait(done, min(timeout, max(0.0, timeout - spent)))
         left += self.take_all()  # what was put in the very moment of stopping
         for worker in self._workers:
             worker.asleep = False

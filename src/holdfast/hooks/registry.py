@@ -260,7 +260,7 @@ class Hooks:
         stage = self._stage
         if stage is not None and not stage.dispatcher.stopped:
             self.stop(flush=True, timeout=self.settings.close_timeout)
-        self.runner.stop()
+        self.runner.stop(self.settings.close_timeout)
         _open.discard(self)
 
     def after_fork(self) -> None:

@@ -147,11 +147,11 @@ class LoopThread:
         """Cancel it."""
         self.loop.call_soon_threadsafe(self._cancel, call)
 
-    def stop(self) -> None:
-        """End the loop, with what still runs in it."""
+    def stop(self, timeout: float | None) -> None:
+        """End the loop, with what still runs in it; wait for that at most so many seconds."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self.thread:
-            self.thread.join()
+            self.thread.join(timeout)  # a coroutine that blocks is not to block who ends
 
     def _serve(self) -> None:
         import asyncio
@@ -198,15 +198,15 @@ class Runner:
         self._threads: Threads | None = None
         self._loop: LoopThread | None = None
 
-    def stop(self) -> None:
-        """End what was started here."""
+    def stop(self, timeout: float | None) -> None:
+        """End what was started here; wait for that at most so many seconds."""
         with self._mutex:
             threads, self._threads = self._threads, None
             loop, self._loop = self._loop, None
         if threads is not None:
             threads.stop()
         if loop is not None:
-            loop.stop()
+            loop.stop(timeout)
 
     def run(self, fn: Callable[[Any], Any], event: Any, timeout: float | None) -> Any:
         """Call ``fn(event)`` for a thread and return its result.

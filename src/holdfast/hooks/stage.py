@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.correlation import enter, leave
 from holdfast.errors import StateError
 from holdfast.failover.kernel import FailoverKernel
-from holdfast.hooks.before import Ask, BeforeHooks, Pause, Read, Request, Requests
+from holdfast.hooks.before import OPERATIONS, Ask, BeforeHooks, Pause, Read, Request, Requests
 from holdfast.hooks.calling import DEPTH, Noted, context_of, depth_within, inside
 from holdfast.hooks.capture import CAPTURE
 from holdfast.hooks.event import committed
@@ -151,7 +151,7 @@ class Stage:
             match = of(op.owner)
             if match is not None:
                 before = before or match.before
-                queued += match.queued
+                queued += match.queued and op.kind in OPERATIONS  # nobody asks for an expiry
         reserved = queued if self._settings.overflow == "error" else 0
         if reserved:
             self.dispatcher.reserve(reserved)
