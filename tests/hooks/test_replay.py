@@ -19,6 +19,7 @@ from holdfast import AsyncStateManager, HistoryPolicy, StateManager, correlate
 from holdfast.correlation import current
 from holdfast.errors import (
     ConfigurationError,
+    ConflictError,
     HorizonError,
     InvalidArgumentError,
     RejectedError,
@@ -220,6 +221,39 @@ def test_a_dry_run_catches_what_it_left_behind(memory_store: Stores) -> None:
     assert state.get("user:log", "k") is None
     state.set("user:log", "k", 2)
     assert state.get("user:log", "k") == 2
+
+
+def test_a_dry_run_meets_the_conditions_that_a_real_one_meets(state: StateManager) -> None:
+    """What would be a conflict is one, and is not reported as a write."""
+    state.set(A, "k", 1)
+    revision = state.set("user:log", "there", 1)
+    state.set("user:log", "other", 1)
+    told: list[Any] = []
+
+    def writes(event: HookEvent) -> None:
+        for key, condition in (
+            ("there", {"if_absent": True}),
+            ("there", {"if_revision": revision + 1}),
+            ("there", {"if_version": 2}),
+            ("there", {"if_version": 1}),
+            ("new", {"if_absent": True}),
+        ):
+            try:
+                state.set("user:log", key, 2, **condition)
+            except ConflictError as error:
+                told.append(error.reason)
+            else:
+                told.append(key)
+        items = [
+            holdfast.SetOperation("user:log", key, 3, if_absent=True) for key in ("other", "b")
+        ]
+        told.append([type(each).__name__ for each in state.set_batch(items)])
+        assert state.update("user:log", "new", lambda old: [old]) == [None]  # by what is stored
+
+    (result,) = state.replay(writes, scope=A).results
+    assert result.error is None
+    assert told == ["exists", "revision", "version", "there", "new", ["ConflictError", "int"]]
+    assert [write.key for write in result.writes] == ["there", "new", "b", "new"]
 
 
 def test_a_dry_run_refuses_what_it_cannot_catch(state: StateManager) -> None:

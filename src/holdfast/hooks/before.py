@@ -150,7 +150,7 @@ class BeforeHooks:
         reads: dict[bytes, int] | None,
         found: Found | None,
     ) -> Generator[Request, Any, Decided]:
-        _refuse_stale(op, reads, found)
+        refuse_stale(op, reads, found)
         pinned = op.if_revision is not None or (reads is not None and op.place in reads)
         pin = None if pinned else _revision(found)
         kind = OPERATIONS[op.kind]
@@ -250,7 +250,7 @@ def _revision(found: Found | None) -> int:
     return 0 if found is None else found.record.revision
 
 
-def _refuse_stale(op: Op, reads: dict[bytes, int] | None, found: Found | None) -> None:
+def refuse_stale(op: Op, reads: dict[bytes, int] | None, found: Found | None) -> None:
     """Raise where a condition of the caller fails already: no hook need be asked."""
     actual = _revision(found)
     read = None if reads is None else reads.get(op.place)

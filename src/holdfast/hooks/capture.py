@@ -14,8 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.errors import RejectedError
-from holdfast.hooks.before import OPERATIONS
+from holdfast.errors import ConflictError, RejectedError
+from holdfast.hooks.before import OPERATIONS, refuse_stale
 from holdfast.hooks.event import REDACTED
 from holdfast.keys import pack_text, unpack_text
 from holdfast.store import intent as wanted
@@ -27,6 +27,7 @@ from holdfast.store.value import MISSING, StateClass
 if TYPE_CHECKING:
     from holdfast.store.intent import Emitted, Intent, Op
     from holdfast.store.kernel import Kernel
+    from holdfast.store.past import Found
 
 _SENSITIVE: Final = int(StateClass.SENSITIVE)
 
@@ -120,9 +121,10 @@ class Capture:
             Whether that was all: it is not to be committed.
         """
         if self.dry:
-            intent.results = [self._pretend(op) for op in intent.ops]
-            intent.revision = 0
-            self.events += [self._event(event) for event in intent.events]
+            try:
+                self._pretend_all(intent)
+            except ConflictError as error:
+                intent.error = error
             return True
         if intent.cause is None:
             intent.cause = self._cause
@@ -170,11 +172,34 @@ class Capture:
             self._under_way[made] = numbers, number
         return made
 
-    def _pretend(self, op: Op) -> Any:
+    def _pretend_all(self, intent: Intent) -> None:
+        """Put the outcome on an intent that it would have.
+
+        Raises:
+            ConflictError: It would fail: one of its conditions does not hold.
+        """
+        found = [self._kernel.reader.current(op.place) for op in intent.ops]
+        results: list[Any] = []
+        for op, there in zip(intent.ops, found, strict=True):
+            try:
+                if op.place not in self._after:  # what this call left has no revision yet
+                    refuse_stale(op, None, there)
+            except ConflictError as error:
+                if not intent.loose:
+                    raise
+                results.append(error)
+            else:
+                results.append(None)
+        for at, (op, there) in enumerate(zip(intent.ops, found, strict=True)):
+            if results[at] is None:
+                results[at] = self._pretend(op, there)
+        intent.results, intent.revision = results, 0
+        self.events += [self._event(event) for event in intent.events]
+
+    def _pretend(self, op: Op, found: Found | None) -> Any:
         """Return the result that an operation would have."""
         if op.kind not in OPERATIONS:  # of a sweep: it goes on where nothing is done
             return False
-        found = self._kernel.reader.current(op.place)
         stands = None if found is None else found.payload
         if op.place in self._after:
             stands = self._after[op.place]
