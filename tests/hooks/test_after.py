@@ -23,6 +23,7 @@ from holdfast.correlation import correlate, current
 from holdfast.errors import HookQueueFullError, HookRecursionError, RejectedError
 from holdfast.hooks import REDACTED, BreakerState, HookEvent
 from holdfast.hooks.event import committed
+from holdfast.hooks.running import Call, LoopThread
 from holdfast.store.feed import Commit
 from holdfast.testing import FakeClock
 from tests.conftest import Stores
@@ -765,3 +766,26 @@ def test_lanes_of_a_failover_tell_in_order(tmp_path: Path) -> None:
                 assert not told.wait(0.05)
             telling.result(timeout=5)
         assert told.is_set()
+
+
+def test_a_loop_that_ends_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that comes at its very end is refused, instead of never being made."""
+    loop = LoopThread()
+    close, told = loop.loop.close, []
+
+    async def fn(event: object) -> None:
+        """Do nothing."""
+
+    def late() -> None:
+        call = Call(fn, None)
+        try:
+            loop.start(call)
+        except RuntimeError:
+            told.append("refused")
+        close()
+        if call.done.is_set():
+            told.append("done")
+
+    monkeypatch.setattr(loop.loop, "close", late)
+    loop.stop(None)
+    assert told == ["refused"]

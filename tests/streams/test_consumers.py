@@ -146,6 +146,21 @@ def test_unacked_comes_again(state: StateManager) -> None:
     assert keys(drain(state.consumer("c"))) == ["k2", "k3"]
 
 
+def test_what_is_acked_cannot_fail(state: StateManager) -> None:
+    """Blaming it would blame the one behind it."""
+    fill(state, 3)
+    consumer = state.consumer("c", start="earliest", max_attempts=1)
+    batch = consumer.poll(0)
+    assert batch is not None
+    batch.ack(batch.changes[1])
+    with pytest.raises(InvalidArgumentError):
+        batch.nack(batch.changes[0])
+    assert consumer.counts.failed == 0
+    batch.ack()
+    assert consumer.counts.acked == 3
+    assert list(consumer.dead_letters()) == []
+
+
 def test_waiting_and_stopping(state: StateManager) -> None:
     """A loop waits for work, gets it, and ends when it is told to, from another thread."""
     consumer = state.consumer("c")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -136,12 +137,21 @@ class LoopThread:
 
         self.loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._mutex = threading.Lock()
+        self._ended = False
         self.thread = threading.Thread(target=self._serve, name="holdfast-hooks", daemon=True)
         self.thread.start()
 
     def start(self, call: Call) -> None:
-        """Run the coroutine of a call."""
-        self.loop.call_soon_threadsafe(self._begin, call)
+        """Run the coroutine of a call.
+
+        Raises:
+            RuntimeError: The loop has ended.
+        """
+        with self._mutex:
+            if self._ended:
+                raise RuntimeError("the hooks' event loop has ended")
+            self.loop.call_soon_threadsafe(self._begin, call)
 
     def cancel(self, call: Call) -> None:
         """Cancel it."""
@@ -149,7 +159,8 @@ class LoopThread:
 
     def stop(self, timeout: float | None) -> None:
         """End the loop, with what still runs in it; wait for that at most so many seconds."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        with suppress(RuntimeError):  # it is closed
+            self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self.thread:
             self.thread.join(timeout)  # a coroutine that blocks is not to block who ends
 
@@ -158,6 +169,9 @@ class LoopThread:
 
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        with self._mutex:
+            self._ended = True
+        self.loop.run_until_complete(asyncio.sleep(0))  # begin what came before that
         for task in self._tasks:
             task.cancel()
         self.loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
