@@ -23,6 +23,7 @@ from holdfast.errors import (
     HorizonError,
     InvalidArgumentError,
     RejectedError,
+    StateError,
     VetoError,
 )
 from holdfast.hooks import Compare, HookEvent, after, before
@@ -178,6 +179,25 @@ def test_a_failed_write_of_a_real_replay_takes_no_number(state: StateManager) ->
         state.set("user:log", "first", 1)
     assert veto.metrics.vetoes == 2
     assert state.replay(writes, scope=A, dry_run=False).applied == 0
+
+
+def test_a_dry_run_is_not_recorded(memory_store: Stores) -> None:
+    """Neither what fails in it nor what is read becomes an event."""
+    policies = [holdfast.ScopePolicy("*", record_reads=True)]
+    state = memory_store(policies=policies)
+    state.set(A, "k", 1)
+
+    def reads(event: HookEvent) -> None:
+        state.get(A, "k")
+        with pytest.raises(StateError):
+            state.delete(A, "")
+
+    revision = state.revision
+    (result,) = state.replay(reads).results
+    assert result.error is None
+    state.set("user:u", "k", 1)  # behind all that the lane has
+    assert state.revision == revision + 1
+    assert list(state.events.read()) == []
 
 
 @pytest.mark.parametrize("phase", ["before", "after"])
