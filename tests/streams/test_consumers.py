@@ -588,6 +588,25 @@ def test_async(open_store: Stores) -> None:
     asyncio.run(main())
 
 
+def test_closing_the_store_ends_slow_tasks(memory_store: Stores) -> None:
+    """Who comes back after it is closed meets an end, and no error, as threads do."""
+
+    async def main() -> None:
+        state = holdfast.AsyncStateManager(memory_store())
+        watch, consumer = state.watch(), await state.consumer("c", start="earliest")
+        await state.set("agent:a", "k", 1)
+        assert (await anext(watch)).key == "k"
+
+        async def handler(change: Change) -> None:
+            await state.close()
+
+        await consumer.run(handler)
+        assert await consumer.poll() is None
+        assert [each async for each in watch] == []
+
+    asyncio.run(main())
+
+
 def test_fork(tmp_path: Path) -> None:
     """A child that inherits a worker is another worker: it stands by until the lease is free."""
     with holdfast.open(tmp_path / "s.db") as state:

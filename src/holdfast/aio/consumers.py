@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from holdfast.aio.streams import Off
-from holdfast.errors import LeaseLostError, StateError
+from holdfast.errors import ClosedError, LeaseLostError, StateError
 from holdfast.store.paging import Item
 from holdfast.streams.batch import Batch
 from holdfast.streams.consumer import By, check_by
@@ -116,7 +116,11 @@ class AsyncConsumer:
         desk, now_ns = self._desk, self._streams.kernel.clock.now_ns
         until_ns = None if timeout is None else now_ns() + round(timeout * 1e9)
         while not (stop is not None and stop.is_set()):
-            found = await self._off(desk.step)
+            try:
+                found = await self._off(desk.step)
+            except ClosedError:
+                desk.halt()
+                return None
             if isinstance(found, Batch):
                 return AsyncBatch(found, self._off)
             if desk.ended:
@@ -152,7 +156,7 @@ class AsyncConsumer:
         while (batch := await self._poll(timeout, stop)) is not None:
             try:
                 await self._work(batch, handler, by, stop)
-            except LeaseLostError:
+            except (LeaseLostError, ClosedError):
                 continue
             except StateError as error:
                 if not is_absence(self._streams.kernel, error):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from holdfast.errors import InvalidArgumentError, StateError
+from holdfast.errors import ClosedError, InvalidArgumentError, StateError
 from holdfast.store.paging import Item, Wanted
 from holdfast.store.position import Position
 from holdfast.streams.bell import Ringer
@@ -86,6 +86,8 @@ class AsyncWatch:
             try:
                 if await self._off(following.read):
                     continue
+            except ClosedError:
+                break
             except StateError:
                 following.end()
                 raise
