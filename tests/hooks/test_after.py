@@ -359,6 +359,23 @@ def test_a_full_queue_that_drops_the_oldest(memory_store: Stores) -> None:
     assert gate.seen == ["first", 7, 8, 9]
 
 
+def test_dropping_leaves_no_drain_waiting(memory_store: Stores) -> None:
+    """Who drains is woken by a thread that went to sleep while an old event was looked for."""
+    state = memory_store()
+    state.hooks.configure(workers=1, overflow="drop_oldest")
+    state.hooks.after(lambda event: None)
+    state.set(A, "k", 1)
+    state.hooks.drain()
+    dispatcher = state._kernel.before.dispatcher  # type: ignore[union-attr]
+    (worker,) = dispatcher._workers
+    while not worker.asleep:
+        pass
+    done = threading.Event()
+    worker.queue.append(done.set)
+    dispatcher._drop()
+    assert done.wait(5)
+
+
 def test_a_full_queue_that_refuses(memory_store: Stores) -> None:
     """The error comes before the commit: nothing is written; writes without hooks pass."""
     state = memory_store()

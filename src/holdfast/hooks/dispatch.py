@@ -166,8 +166,8 @@ class Dispatcher:
 
     def _drop(self) -> None:
         """Give up an old event: the oldest of the longest queue."""
-        queue = max(self._workers, key=lambda worker: len(worker.queue)).queue
-        marks: list[Mark] = []
+        worker = max(self._workers, key=lambda worker: len(worker.queue))
+        queue, marks = worker.queue, list[Mark]()
         while queue:
             try:
                 item = queue.popleft()
@@ -177,7 +177,9 @@ class Dispatcher:
                 self.dropped += 1
                 break
             marks.append(item)
-        queue.extendleft(reversed(marks))
+        if marks:
+            queue.extendleft(reversed(marks))
+            worker.rouse()  # it may have found nothing meanwhile
 
     # --- emptying -------------------------------------------------------------------------
 
@@ -276,15 +278,16 @@ class Dispatcher:
                 continue
             with mutex:
                 left += 1
-            worker.queue.append(mark)
-            worker.rouse()
-            if worker.ended:
-                self._settle(worker)
+            self._mark(worker, mark)
         mark()
         return done
 
-    def _settle(self, worker: Worker) -> None:
-        """Set the marks that nobody else will: the worker's thread has ended."""
+    def _mark(self, worker: Worker, mark: Mark) -> None:
+        """Queue a mark; where the worker's thread has ended, see to it here."""
+        worker.queue.append(mark)
+        worker.rouse()
+        if not worker.ended:
+            return
         while worker.queue:
             try:
                 item = worker.queue.popleft()
@@ -310,8 +313,7 @@ class Dispatcher:
                 else:
                     marks.append((worker, item))
         for worker, mark in marks:
-            worker.queue.append(mark)
-            worker.rouse()
+            self._mark(worker, mark)
         self.not_run += len(taken)
         return taken
 
