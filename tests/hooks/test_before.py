@@ -212,6 +212,23 @@ def test_a_hook_that_never_sees_a_still_value_gives_up(memory_store: Stores) -> 
     assert len(calls) == 64
 
 
+def test_a_range_that_was_scanned_is_the_callers_own(state: StateManager) -> None:
+    """Where it has changed, asking hooks again helps nobody: the transaction conflicts at once."""
+    state.set(A, "k", 0)
+
+    def disturb(event: HookEvent) -> None:
+        with_hooks, state._kernel.before = state._kernel.before, None
+        state.increment(A, "k")
+        state._kernel.before = with_hooks
+
+    hook = state.hooks.before(disturb)
+    with pytest.raises(ConflictError) as caught, state.transaction() as tx:
+        assert list(tx.list_keys(A)) == ["k"]
+        tx.set(A, "k", 1)
+    assert caught.value.reason == "range"
+    assert hook.metrics.calls == 1
+
+
 def test_the_callers_own_condition_is_its_own(state: StateManager) -> None:
     """A precondition that fails is the caller's conflict, and no hook is asked."""
     hook = state.hooks.before(lambda event: None)

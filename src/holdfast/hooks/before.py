@@ -297,7 +297,7 @@ def _put(
 
 def _is_ours(error: BaseException | None, pins: set[bytes]) -> bool:
     """Say whether a commit failed at what hooks saw, and not at a condition of its caller."""
-    if not isinstance(error, ConflictError) or error.key is None:
+    if not isinstance(error, ConflictError) or error.key is None or error.reason == "range":
         return False
     return any(
         (str(scope), key) == (error.scope, error.key)
