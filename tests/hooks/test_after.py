@@ -405,6 +405,23 @@ def test_a_full_queue_that_refuses(memory_store: Stores) -> None:
 # --- the end ------------------------------------------------------------------------------
 
 
+def test_room_goes_back_to_the_queue_that_gave_it(memory_store: Stores) -> None:
+    """Also where the settings change while a commit is under way."""
+    state = memory_store()
+    state.hooks.configure(queue_size=2, overflow="error")
+    gate = Gate()
+    state.hooks.before(gate)
+    state.hooks.after(lambda event: None)
+    with ThreadPoolExecutor(1) as pool:
+        setting = pool.submit(state.set, A, "k", 1)
+        gate.begun.wait()
+        state.hooks.configure(batch=9)
+        gate.open.set()
+        setting.result()
+    state.hooks.drain()
+    assert state._kernel.before.dispatcher._reserved == 0  # type: ignore[union-attr]
+
+
 def held(state: StateManager) -> Gate:
     """Return a hook that is held in its first of five events."""
     state.hooks.configure(workers=1, batch=3)

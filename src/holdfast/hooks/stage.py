@@ -104,7 +104,8 @@ class Stage:
         if self._plain:
             submit(intent)
         else:
-            before, reserved = self._begin(intent)
+            dispatcher = self.dispatcher
+            before, reserved = self._begin(intent, dispatcher)
             try:
                 if before:
                     self._drive(intent, depth, submit)
@@ -112,7 +113,7 @@ class Stage:
                     submit(intent)
             finally:
                 if reserved:
-                    self.dispatcher.release(reserved)
+                    dispatcher.release(reserved)
         intent.noted = None  # they would hold each other
         commit = noted.commit
         if commit is not None:
@@ -124,19 +125,19 @@ class Stage:
     async def _run_async(self, intent: Intent, submit: Callable[[Intent], Awaitable[None]]) -> None:
         depth = depth_within(self._settings.max_depth)
         noted = intent.noted = Noted(depth)
-        reserved = 0
+        dispatcher, reserved = self.dispatcher, 0  # settings may change meanwhile
         try:
             if self._plain:
                 await submit(intent)
             else:
-                before, reserved = self._begin(intent)
+                before, reserved = self._begin(intent, dispatcher)
                 if before:
                     await self._drive_async(intent, depth, submit)
                 else:
                     await submit(intent)
         finally:  # also of a task that was cancelled while the lane had its commit
             if reserved:
-                self.dispatcher.release(reserved)
+                dispatcher.release(reserved)
             intent.noted = None  # they would hold each other
             commit = noted.commit
             if commit is not None and self.matcher.inline:
@@ -144,7 +145,7 @@ class Stage:
         if commit is not None and self._waits and depth == 0:  # a hook would wait for itself
             await self.dispatcher.wait_for_room_async()
 
-    def _begin(self, intent: Intent) -> tuple[bool, int]:
+    def _begin(self, intent: Intent, dispatcher: Dispatcher) -> tuple[bool, int]:
         """Return whether a commit has before-hooks, and how much room is set aside for it."""
         before, queued, of = False, 0, self.matcher.of
         for op in intent.ops:
@@ -154,7 +155,7 @@ class Stage:
                 queued += match.queued and op.kind in OPERATIONS  # nobody asks for an expiry
         reserved = queued if self._settings.overflow == "error" else 0
         if reserved:
-            self.dispatcher.reserve(reserved)
+            dispatcher.reserve(reserved)
         return before, reserved
 
     # --- before ---------------------------------------------------------------------------
