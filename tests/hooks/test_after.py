@@ -624,6 +624,25 @@ def test_what_is_delivered_is_counted_once(memory_store: Stores) -> None:
     assert state.hooks.figures()["queue"]["delivered"] == 5
 
 
+@pytest.mark.parametrize("options", [{}, {"mode": "inline"}, {"timeout": 60}, {"batch": True}])
+def test_a_coroutine_that_nobody_awaits_is_a_failure(
+    memory_store: Stores, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plain function that returns one has done nothing: that is told, on both faces."""
+    state = memory_store()
+
+    async def push(event: HookEvent) -> None:
+        raise AssertionError
+
+    hook = state.hooks.after(lambda event: push(event), name="push", **options)
+    with caplog.at_level(logging.ERROR, "holdfast.hooks"):
+        state.set(A, "k", 1)
+        asyncio.run(AsyncStateManager(state).delete(A, "k"))
+        state.hooks.drain()
+    assert hook.metrics.failures in (1, 2)  # a batch is one call
+    assert set(caplog.messages) == {"after-hook push failed: NotAwaitedError"}
+
+
 def exits(event: HookEvent) -> None:
     """End the program, as it thinks."""
     raise SystemExit(3)

@@ -5,6 +5,7 @@ After-hooks cannot fail anybody. Before-hooks refuse what they veto, and what th
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,10 @@ def inside(context: CorrelationContext | None, depth: int) -> Iterator[None]:
         DEPTH.reset(deeper)
 
 
+class NotAwaitedError(Exception):
+    """A plain function returned a coroutine, which so has never run."""
+
+
 class AfterCalls:
     """Calls after-hooks.
 
@@ -97,7 +102,9 @@ class AfterCalls:
             if hook.direct and plain:
                 event.hook = hook.name
                 try:
-                    hook.fn(event)
+                    answer = hook.fn(event)
+                    if answer is not None:
+                        _refuse_unawaited(answer)
                 except self._isolates as error:  # counted, logged, shown
                     self._failed(hook, error)
                 now = perf_counter_ns()
@@ -123,7 +130,7 @@ class AfterCalls:
             own = event.for_hook(hook.name, hidden=not hook.sees_sensitive)
             begun = perf_counter_ns()
             try:
-                await self._runner.run_async(hook.fn, own, hook.timeout)
+                _refuse_unawaited(await self._runner.run_async(hook.fn, own, hook.timeout))
             except Exception as error:  # noqa: BLE001 - isolated: counted, logged, shown
                 self._failed(hook, error)
             else:
@@ -135,7 +142,7 @@ class AfterCalls:
             return
         begun = perf_counter_ns()
         try:
-            self._runner.run(hook.fn, event, hook.timeout)
+            _refuse_unawaited(self._runner.run(hook.fn, event, hook.timeout))
         except self._isolates as error:  # counted, logged, shown
             self._failed(hook, error)
         else:
@@ -244,6 +251,12 @@ def _refuse(hook: Hook, event: HookEvent, reason: str, error: Exception | None) 
         scope=str(event.scope),
         key=event.key,
     ) from error
+
+
+def _refuse_unawaited(answer: object) -> None:
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise NotAwaitedError
 
 
 def _fine(hook: Hook) -> None:
