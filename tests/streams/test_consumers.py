@@ -328,6 +328,21 @@ def test_a_clock_put_back_holds_nobody_up(memory_store: Stores, clock: FakeClock
     assert keys(drain(other)) == ["new"]
 
 
+def test_a_coroutine_that_nobody_awaits_is_not_acknowledged(state: StateManager) -> None:
+    """A thread cannot run one: it is refused, or, where only the call shows it, has failed."""
+    fill(state, 1)
+    consumer = state.consumer("c", start="earliest", retry=AT_ONCE, max_attempts=2)
+
+    async def handler(change: Change) -> None:
+        raise AssertionError
+
+    with pytest.raises(InvalidArgumentError):
+        consumer.run(handler, timeout=0)
+    assert state.consumers.status("c").lag == 1
+    consumer.run(lambda change: handler(change), timeout=0)
+    assert [each.error for each in consumer.dead_letters()] == ["TypeError"]
+
+
 @given(st.integers(1, 100), st.floats(0, 1))
 def test_how_long_a_retry_waits(failures: int, chance: float) -> None:
     """Never longer than the bound, never less than the jitter leaves, and never overflowing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -104,10 +105,16 @@ class Consumer:
             timeout: End when nothing has come for so many seconds; 0 works off what is there.
 
         Raises:
+            InvalidArgumentError: `handler` is a coroutine function: await an `AsyncConsumer`.
             HorizonError, DivergedError: See `poll`.
         """
         check_timeout(timeout)
         check_by(by)
+        if inspect.iscoroutinefunction(handler):
+            raise InvalidArgumentError(
+                "a handler of this face is a plain function",
+                hint="holdfast.open_async has consumers that await",
+            )
         self._running = True
         try:
             while (batch := self._poll(timeout, stop)) is not None:
@@ -131,10 +138,10 @@ class Consumer:
         done: Item | None = None
         try:
             if by == "batch":
-                handler(batch)
+                _call(handler, batch)
             else:
                 for done in batch:
-                    handler(done)
+                    _call(handler, done)
                     if self._desk.ended or (stop is not None and stop.is_set()):
                         break
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
@@ -200,6 +207,13 @@ class Consumer:
 
     def __repr__(self) -> str:
         return f"<Consumer {self.name!r}>"
+
+
+def _call(handler: Callable[[Any], object], what: object) -> None:
+    answer = handler(what)
+    if inspect.iscoroutine(answer):  # to acknowledge it would lose the change
+        answer.close()
+        raise TypeError("the handler returned a coroutine, which nobody awaits")
 
 
 def check_by(by: str) -> None:
