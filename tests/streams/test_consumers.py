@@ -603,6 +603,31 @@ def test_async(open_store: Stores) -> None:
     asyncio.run(main())
 
 
+def test_closing_acknowledges_the_change_that_a_task_works_on(memory_store: Stores) -> None:
+    """As in a thread; and closing again, also behind the store, is no error."""
+
+    async def main() -> None:
+        state = holdfast.AsyncStateManager(memory_store())
+        consumer, got = await state.consumer("c", start="earliest"), []
+        for at in range(3):
+            await state.set("agent:a", f"k{at}", at)
+
+        async def handler(change: Change) -> None:
+            got.append(change.key)
+            if change.key == "k1":
+                await consumer.close()
+                assert (await state.consumers.status("c")).worked_on
+
+        await consumer.run(handler)
+        assert got == ["k0", "k1"]
+        status = await state.consumers.status("c")
+        assert (status.position.revision, status.worked_on) == (2, False)
+        await state.close()
+        await consumer.close()
+
+    asyncio.run(main())
+
+
 def test_closing_the_store_ends_slow_tasks(memory_store: Stores) -> None:
     """Who comes back after it is closed meets an end, and no error, as threads do."""
 
