@@ -181,6 +181,33 @@ def test_a_failed_write_of_a_real_replay_takes_no_number(state: StateManager) ->
     assert state.replay(writes, scope=A, dry_run=False).applied == 0
 
 
+def test_a_dry_run_catches_every_handle_of_the_store(tmp_path: Path) -> None:
+    """Also one that the hook's module has opened, or the hook itself; another store is another."""
+    path = tmp_path / "s.db"
+    with (
+        holdfast.open(path) as state,
+        holdfast.open(path) as second,
+        holdfast.open(tmp_path / "other.db") as other,
+    ):
+        state.set(A, "k", 1)
+        other.set(A, "k", 1)
+        other.replay(copies)
+
+        def writes(event: HookEvent) -> None:
+            second.set("user:log", "second", 1)
+            with holdfast.open(path) as third:
+                third.set("user:log", "third", 1)
+            other.set("user:log", "other", 1)
+
+        (result,) = state.replay(writes).results
+        assert result.error is None
+        assert [write.key for write in result.writes] == ["second", "third"]
+        assert state.count("user:log") == 0
+        assert list(other.list_keys("user:log")) == ["other"]
+        second.set("user:log", "second", 2)
+        assert state.get("user:log", "second") == 2
+
+
 def test_a_dry_run_is_not_recorded(memory_store: Stores) -> None:
     """Neither what fails in it nor what is read becomes an event."""
     policies = [holdfast.ScopePolicy("*", record_reads=True)]

@@ -102,10 +102,11 @@ class Capture:
 
     Attributes:
         writes, events: What was caught.
+        lineage: Of the store; commits of others are not caught.
     """
 
     def __init__(self, kernel: Kernel, *, dry: bool, seed: str | None, cause: str) -> None:
-        self.dry = dry
+        self.dry, self.lineage = dry, kernel.info.lineage
         self.writes: list[CapturedWrite] = []
         self.events: list[CapturedEvent] = []
         self._kernel, self._seed, self._cause = kernel, seed, cause

@@ -26,16 +26,6 @@ Item = tuple[HookEvent, Plan, int]
 Mark = Callable[[], object]
 
 
-def refuse_inside() -> None:
-    """Refuse to wait for hooks inside of one.
-
-    Raises:
-        RejectedError: A hook asks, which would wait for itself.
-    """
-    if DEPTH.get():
-        raise RejectedError("a hook cannot wait for hooks", hint="drain where nothing hooks")
-
-
 class Worker:
     """One thread's part of the queue."""
 
@@ -248,13 +238,22 @@ class Dispatcher:
 
     # --- end ------------------------------------------------------------------------------
 
+    def refuse_inside(self) -> None:
+        """Refuse to wait for hooks inside of one, if any may run.
+
+        Raises:
+            RejectedError: A hook asks, which would wait for itself.
+        """
+        if DEPTH.get() and any(worker.thread is not None for worker in self._workers):
+            raise RejectedError("a hook cannot wait for hooks", hint="drain where nothing hooks")
+
     def drain(self, timeout: float | None = None) -> bool:
         """Wait for all that is queued or running now; False if `timeout` seconds were not enough.
 
         Raises:
             RejectedError: A hook called it, which would wait for itself.
         """
-        refuse_inside()
+        self.refuse_inside()
         done = self._marked()
         if timeout is None:
             done.wait()
@@ -319,7 +318,7 @@ class Dispatcher:
 
     def stop(self, *, flush: bool, timeout: float | None = None) -> list[HookEvent]:
         """End the threads; see `Hooks.stop`."""
-        refuse_inside()
+        self.refuse_inside()
         began_ns = self._clock.now_ns()
         if flush:
             self.drain(timeout)

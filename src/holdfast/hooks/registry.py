@@ -15,7 +15,7 @@ from holdfast.errors import InvalidArgumentError, RejectedError, StateError
 from holdfast.hooks.breaker import BreakerState
 from holdfast.hooks.calling import AfterCalls, BeforeCalls
 from holdfast.hooks.capture import guard_direct
-from holdfast.hooks.dispatch import Dispatcher, refuse_inside
+from holdfast.hooks.dispatch import Dispatcher
 from holdfast.hooks.event import HookEvent
 from holdfast.hooks.hook import Hook, name_of, unused_name
 from holdfast.hooks.marking import load_hook, mark_of
@@ -52,6 +52,9 @@ class Hooks:
         self.settings = HookSettings()
         self.runner = Runner(kernel.clock)
         self._stage: Stage | None = None
+        _open.add(self)
+        if kernel.info.lineage in _caught:
+            self._catch()
 
     # --- registering ----------------------------------------------------------------------
 
@@ -179,10 +182,10 @@ class Hooks:
                 f"there is no setting {wrong[0]!r}", hint=f"there is {', '.join(known)}"
             )
         made = dataclasses.replace(self.settings, **settings)
-        refuse_inside()
         with self._mutex:
             stage, old = self._stage, None
             if stage is not None:
+                stage.dispatcher.refuse_inside()
                 if stage.dispatcher.depth():
                     raise RejectedError("the queue is in use", hint="drain() first")
                 old, stage.dispatcher = stage.dispatcher, self._dispatcher(made)
@@ -286,15 +289,24 @@ class Hooks:
                     BeforeCalls(self.runner),
                     self._dispatcher(self.settings),
                 )
-                _open.add(self)
             return self._stage
 
     def capture(self) -> None:
         """Have commits go through the stage from now on: a replay begins.
 
-        There is no end to it. A function that took too long, or a task that a hook has left
-        behind, may write when the replay is over, and what was dry must stay so.
+        Those of every handle that this process has of the store, or gets. And there is no end to
+        it: a function that took too long, or a task that a hook has left behind, may write when
+        the replay is over, and what was dry must stay so.
         """
+        stage, lineage = self._stage, self._kernel.info.lineage
+        if stage is not None and stage.capturing:
+            return
+        _caught.add(lineage)
+        for hooks in _all():
+            if hooks._kernel.info.lineage == lineage:
+                hooks._catch()
+
+    def _catch(self) -> None:
         stage = self.stage()
         with self._mutex:
             if not stage.capturing:
@@ -363,16 +375,25 @@ def _carry(old: Dispatcher, new: Dispatcher) -> None:
 
 
 _open: weakref.WeakSet[Hooks] = weakref.WeakSet()
+_caught: set[bytes] = set()  # lineages of stores that were replayed in this process
+
+
+def _all() -> list[Hooks]:
+    while True:
+        try:
+            return list(_open)
+        except RuntimeError:  # a store was opened this very moment
+            continue
 
 
 def _after_fork() -> None:
-    for hooks in list(_open):
+    for hooks in _all():
         hooks.after_fork()
 
 
 def _finish_all() -> None:
     # Registered after the kernel's, so it runs before that closes the stores.
-    for hooks in list(_open):
+    for hooks in _all():
         with suppress(StateError):
             hooks.close()
 

@@ -96,7 +96,9 @@ class Stage:
         hook: it is done as ever, and where that commit is repeated, not again.
         """
         capture = CAPTURE.get()
-        return None if capture is None or (not capture.dry and DEPTH.get() > 1) else capture
+        if capture is None or capture.lineage != self._kernel.info.lineage:
+            return None
+        return None if not capture.dry and DEPTH.get() > 1 else capture
 
     def _run(self, intent: Intent, submit: Callable[[Intent], None]) -> None:
         depth = depth_within(self._settings.max_depth)
