@@ -243,14 +243,14 @@ class Capture:
 CAPTURE: Final[ContextVar[Capture | None]] = ContextVar("holdfast_capture", default=None)
 
 
-def guard_direct() -> None:
+def guard_direct(lineage: bytes) -> None:
     """Refuse what is no commit in a dry run: it is done at once, and cannot be caught.
 
     Raises:
-        RejectedError: In a dry run.
+        RejectedError: In a dry run over this store.
     """
     capture = CAPTURE.get()
-    if capture is not None and capture.dry:
+    if capture is not None and capture.dry and capture.lineage == lineage:
         raise RejectedError(
             "a dry run can only commit: ephemeral values, consumers and upkeep are not caught",
             hint="look at event.dry_run, or replay with dry_run=False",

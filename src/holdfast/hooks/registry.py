@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from holdfast.errors import InvalidArgumentError, RejectedError, StateError
@@ -311,7 +312,7 @@ class Hooks:
         with self._mutex:
             if not stage.capturing:
                 stage.capturing = True
-                self._kernel.guard(guard_direct)
+                self._kernel.guard(partial(guard_direct, self._kernel.info.lineage))
                 self._install()
 
     def _dispatcher(self, settings: HookSettings) -> Dispatcher:
