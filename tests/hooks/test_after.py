@@ -23,6 +23,7 @@ from holdfast.correlation import correlate, current
 from holdfast.errors import HookQueueFullError, HookRecursionError, RejectedError
 from holdfast.hooks import REDACTED, BreakerState, HookEvent
 from holdfast.hooks.event import committed
+from holdfast.hooks.running import Call, LoopThread
 from holdfast.store.feed import Commit
 from holdfast.testing import FakeClock
 from tests.conftest import Stores
@@ -173,6 +174,37 @@ def test_inline_hooks_run_in_the_callers_task(memory_store: Stores) -> None:
     asyncio.run(use())
     state.set(A, "k", 2)  # from a thread: in the hooks' own loop
     assert len(loops) == 2
+
+
+def test_inline_hooks_hear_of_what_a_cancelled_task_has_committed(tmp_path: Path) -> None:
+    """The commit that was under way finishes, its hooks run, and then the task is cancelled."""
+    state = holdfast.open(tmp_path / "s.db")
+    seen, begun, go = [], threading.Event(), threading.Event()
+
+    def hold(commits: Any) -> None:
+        begun.set()
+        go.wait()
+
+    async def look(event: HookEvent) -> None:
+        await asyncio.sleep(0)
+        seen.append(event.new)
+
+    state.hooks.after(look, mode="inline", timeout=60)
+    state._kernel.feed.subscribe(hold)
+
+    async def use() -> None:
+        task = asyncio.create_task(AsyncStateManager(state).set(A, "k", 1))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(use())
+    assert state.get(A, "k") == 1
+    assert seen == [1]
+    state.close()
 
 
 def test_queued_coroutines_run(state: StateManager) -> None:
@@ -327,6 +359,23 @@ def test_a_full_queue_that_drops_the_oldest(memory_store: Stores) -> None:
     assert gate.seen == ["first", 7, 8, 9]
 
 
+def test_dropping_leaves_no_drain_waiting(memory_store: Stores) -> None:
+    """Who drains is woken by a thread that went to sleep while an old event was looked for."""
+    state = memory_store()
+    state.hooks.configure(workers=1, overflow="drop_oldest")
+    state.hooks.after(lambda event: None)
+    state.set(A, "k", 1)
+    state.hooks.drain()
+    dispatcher = state._kernel.before.dispatcher  # type: ignore[union-attr]
+    (worker,) = dispatcher._workers
+    while not worker.asleep:
+        pass
+    done = threading.Event()
+    worker.queue.append(done.set)
+    dispatcher._drop()
+    assert done.wait(5)
+
+
 def test_a_full_queue_that_refuses(memory_store: Stores) -> None:
     """The error comes before the commit: nothing is written; writes without hooks pass."""
     state = memory_store()
@@ -354,6 +403,23 @@ def test_a_full_queue_that_refuses(memory_store: Stores) -> None:
 
 
 # --- the end ------------------------------------------------------------------------------
+
+
+def test_room_goes_back_to_the_queue_that_gave_it(memory_store: Stores) -> None:
+    """Also where the settings change while a commit is under way."""
+    state = memory_store()
+    state.hooks.configure(queue_size=2, overflow="error")
+    gate = Gate()
+    state.hooks.before(gate)
+    state.hooks.after(lambda event: None)
+    with ThreadPoolExecutor(1) as pool:
+        setting = pool.submit(state.set, A, "k", 1)
+        gate.begun.wait()
+        state.hooks.configure(batch=9)
+        gate.open.set()
+        setting.result()
+    state.hooks.drain()
+    assert state._kernel.before.dispatcher._reserved == 0  # type: ignore[union-attr]
 
 
 def held(state: StateManager) -> Gate:
@@ -391,6 +457,56 @@ def test_stop_reports_what_it_did_not_run(memory_store: Stores) -> None:
     assert gate.seen + values == [0, 1, 2, 3, 4]
     assert len(values) >= 2
     assert state.hooks.figures()["queue"]["not_run"] == len(values)
+
+
+def test_stop_waits_no_longer_than_it_was_told(memory_store: Stores, clock: FakeClock) -> None:
+    """Once for all of it: what waits, and what runs."""
+    state = memory_store(clock=clock, sweep_every=0)
+    gate = held(state)
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(state.hooks.stop, timeout=10)
+        clock.await_waiters(1)
+        clock.advance(10)
+        try:
+            assert len(stopping.result(timeout=5)) >= 2
+        finally:
+            gate.open.set()
+            clock.advance(10)
+
+
+def test_close_waits_no_longer_than_it_was_told(memory_store: Stores) -> None:
+    """Also for a coroutine that holds up the hooks' own loop."""
+    state = memory_store()
+    state.hooks.configure(close_timeout=0.01)
+    begun, go = threading.Event(), threading.Event()
+
+    async def blocks(event: HookEvent) -> None:
+        begun.set()
+        go.wait()
+
+    state.hooks.after(blocks)
+    state.set(A, "k", 1)
+    begun.wait()
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(state.close)
+        try:
+            closing.result(timeout=5)
+        finally:
+            go.set()
+
+
+def test_a_full_queue_refuses_no_sweep(memory_store: Stores, clock: FakeClock) -> None:
+    """Nobody asks for an expiry: it passes the bound, and all of it is heard of."""
+    state = memory_store(clock=clock, sweep_every=0)
+    for n in range(5):
+        state.set(A, f"k{n}", n, expires_in=1)
+    state.hooks.configure(queue_size=2, overflow="error")
+    seen = []
+    state.hooks.after(lambda event: seen.append(event.key))
+    clock.advance(2)
+    assert state.sweep() == 5
+    state.hooks.drain()
+    assert sorted(seen) == [f"k{n}" for n in range(5)]
 
 
 def test_closing_runs_what_waits(open_store: Stores) -> None:
@@ -435,6 +551,124 @@ def test_a_hook_cannot_wait_for_hooks(memory_store: Stores) -> None:
     state.set(A, "k", 1)
     state.hooks.drain()
     assert errors == ["rejected"]
+
+
+def test_a_hook_cannot_end_the_queue_that_it_runs_in(memory_store: Stores) -> None:
+    """Nor change its settings: that waits for what runs, too."""
+    state = memory_store()
+    errors = []
+
+    def ends(event: HookEvent) -> None:
+        for call in (lambda: state.hooks.stop(flush=False), lambda: state.hooks.configure(batch=9)):
+            with pytest.raises(RejectedError) as caught:
+                call()
+            errors.append(caught.value.code)
+
+    state.hooks.after(ends)
+    state.set(A, "k", 1)
+    assert state.hooks.drain(timeout=5)
+    assert errors == ["rejected", "rejected"]
+    assert state.hooks.settings.batch == 256
+
+
+def test_drain_after_the_end(memory_store: Stores) -> None:
+    """There is nothing to wait for any more; also while the threads are just ending."""
+    state = memory_store()
+    state.hooks.after(lambda event: None)
+    for n in range(20):
+        state.set(A, f"k{n}", n)
+    assert state.hooks.stop() == []
+    assert state.hooks.drain(timeout=5)
+    dispatcher = state._kernel.before.dispatcher  # type: ignore[union-attr]
+    for worker in dispatcher._workers:
+        worker.thread.join()
+    assert state.hooks.drain(timeout=5)
+
+
+def test_settings_change_while_a_hook_runs(memory_store: Stores) -> None:
+    """A hook that looks at the hooks does not wait for who changes them; nothing is uncounted."""
+    state = memory_store()
+    gate, looked = Gate(), []
+
+    def look(event: HookEvent) -> None:
+        gate(event)
+        looked.append(len(state.hooks.list()))
+
+    state.hooks.after(look)
+    state.set(A, "k", 1)
+    gate.begun.wait()
+    stage = state._kernel.before
+    before = stage.dispatcher  # type: ignore[union-attr]
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(state.hooks.configure, batch=9)
+        while stage.dispatcher is before:  # type: ignore[union-attr]
+            pass
+        gate.open.set()
+        changing.result(timeout=5)
+    assert looked == [1]
+    assert state.hooks.figures()["queue"]["delivered"] == 1
+
+
+def test_what_is_delivered_is_counted_once(memory_store: Stores) -> None:
+    """Also where one event of a batch goes to a hook that takes several, and another does not."""
+    state = memory_store()
+    state.hooks.configure(workers=1)
+    gate = Gate()
+    state.hooks.after(gate, key="gate")
+    state.hooks.after(lambda event: None, key="one")
+    state.hooks.after(lambda events: None, key="many", batch=True)
+    for key in ("gate", "one", "one", "many", "one"):
+        state.set(A, key, 1)
+    gate.open.set()
+    state.hooks.drain()
+    assert state.hooks.figures()["queue"]["delivered"] == 5
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "inline"}, {"timeout": 60}, {"batch": True}])
+def test_a_coroutine_that_nobody_awaits_is_a_failure(
+    memory_store: Stores, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plain function that returns one has done nothing: that is told, on both faces."""
+    state = memory_store()
+
+    async def push(event: HookEvent) -> None:
+        raise AssertionError
+
+    hook = state.hooks.after(lambda event: push(event), name="push", **options)
+    with caplog.at_level(logging.ERROR, "holdfast.hooks"):
+        state.set(A, "k", 1)
+        asyncio.run(AsyncStateManager(state).delete(A, "k"))
+        state.hooks.drain()
+    assert hook.metrics.failures in (1, 2)  # a batch is one call
+    assert set(caplog.messages) == {"after-hook push failed: NotAwaitedError"}
+
+
+def exits(event: HookEvent) -> None:
+    """End the program, as it thinks."""
+    raise SystemExit(3)
+
+
+async def is_cancelled(event: HookEvent) -> None:
+    """Await what somebody else has cancelled."""
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("ends", [exits, is_cancelled])
+def test_no_hook_ends_the_thread_that_runs_it(
+    memory_store: Stores, ends: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is no Exception is a failure like any other; what waits behind it runs."""
+    state = memory_store()
+    state.hooks.configure(workers=1)
+    hook = state.hooks.after(ends)
+    other = state.hooks.after(lambda event: None)
+    with caplog.at_level(logging.ERROR, "holdfast.hooks"):
+        for n in range(3):
+            state.set(A, f"k{n}", n)
+        assert state.hooks.drain(timeout=5)
+    assert (hook.metrics.failures, other.metrics.calls) == (3, 3)
+    kind = "SystemExit" if ends is exits else "CancelledError"
+    assert caplog.messages == [f"after-hook {hook.name} failed: {kind}"] * 3
 
 
 @pytest.mark.parametrize("mode", ["queued", "inline"])
@@ -565,3 +799,46 @@ def test_hooks_follow_a_failover(tmp_path: Path) -> None:
     assert inline == [1, 2, 3]
     assert state.health().components["hooks"].status == "ok"
     state.close()
+
+
+def test_lanes_of_a_failover_tell_in_order(tmp_path: Path) -> None:
+    """Two lanes that write one partition of the primary tell of it in turn, as without failover."""
+    failover = holdfast.FailoverSettings(spill=tmp_path / "spill.db", probe_every=3600)
+    with holdfast.open(str(tmp_path / "primary.db"), failover=failover, partitions=4) as state:
+        state.hooks.after(lambda event: None)
+        feed = state._kernel.primary.committer.feed  # type: ignore[attr-defined]
+        told = threading.Event()
+
+        def tell() -> None:
+            with feed.in_order((2, 3)):
+                told.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            with feed.in_order((2,)):
+                telling = pool.submit(tell)
+                assert not told.wait(0.05)
+            telling.result(timeout=5)
+        assert told.is_set()
+
+
+def test_a_loop_that_ends_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that comes at its very end is refused, instead of never being made."""
+    loop = LoopThread()
+    close, told = loop.loop.close, []
+
+    async def fn(event: object) -> None:
+        """Do nothing."""
+
+    def late() -> None:
+        call = Call(fn, None)
+        try:
+            loop.start(call)
+        except RuntimeError:
+            told.append("refused")
+        close()
+        if call.done.is_set():
+            told.append("done")
+
+    monkeypatch.setattr(loop.loop, "close", late)
+    loop.stop(None)
+    assert told == ["refused"]

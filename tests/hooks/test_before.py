@@ -212,6 +212,23 @@ def test_a_hook_that_never_sees_a_still_value_gives_up(memory_store: Stores) -> 
     assert len(calls) == 64
 
 
+def test_a_range_that_was_scanned_is_the_callers_own(state: StateManager) -> None:
+    """Where it has changed, asking hooks again helps nobody: the transaction conflicts at once."""
+    state.set(A, "k", 0)
+
+    def disturb(event: HookEvent) -> None:
+        with_hooks, state._kernel.before = state._kernel.before, None
+        state.increment(A, "k")
+        state._kernel.before = with_hooks
+
+    hook = state.hooks.before(disturb)
+    with pytest.raises(ConflictError) as caught, state.transaction() as tx:
+        assert list(tx.list_keys(A)) == ["k"]
+        tx.set(A, "k", 1)
+    assert caught.value.reason == "range"
+    assert hook.metrics.calls == 1
+
+
 def test_the_callers_own_condition_is_its_own(state: StateManager) -> None:
     """A precondition that fails is the caller's conflict, and no hook is asked."""
     hook = state.hooks.before(lambda event: None)
@@ -246,6 +263,39 @@ def test_a_retry_under_the_same_commit_id_asks_nobody(state: StateManager) -> No
     assert state.increment(A, "n", commit_id=b"1123456789abcdef") == 1
     assert state.increment(A, "n", commit_id=b"1123456789abcdef") == 1
     assert hook.metrics.calls == 2
+
+
+def test_an_id_that_another_partition_knows_is_no_repeat(memory_store: Stores) -> None:
+    """Where the lane will commit, hooks are asked: an id counts in the partitions of its commit."""
+    state = memory_store(partitions=4)
+    hook = state.hooks.before(lambda event: event.veto("no") if event.new == 13 else None)
+    partitions, address = state._kernel.partitions, state._address
+
+    def part(scope: str) -> int:
+        return partitions.of(address.owner(holdfast.StateScope.parse(scope)))
+
+    other = next(f"agent:{n}" for n in range(100) if part(f"agent:{n}") != part(A))
+    state.set(A, "k", 1, commit_id=b"0123456789abcdef")
+    with pytest.raises(VetoError):
+        state.set(other, "k", 13, commit_id=b"0123456789abcdef")
+    assert state.get(other, "k") is None
+    assert hook.metrics.calls == 2
+
+
+def test_a_transaction_that_found_nothing_is_tried_again(state: StateManager) -> None:
+    """A key that somebody else made meanwhile is interference, with hooks as without."""
+    state.hooks.before(lambda event: None)
+    tries = []
+
+    def make(tx: holdfast.StateTransaction) -> None:
+        tries.append(tx.get(A, "k"))
+        if len(tries) == 1:
+            state.set(A, "k", 1)
+        tx.set(A, "k", (tries[-1] or 0) + 10)
+
+    state.transact(make)
+    assert tries == [None, 1]
+    assert state.get(A, "k") == 11
 
 
 def test_what_fails_refuses_the_write(state: StateManager) -> None:
@@ -431,6 +481,38 @@ def test_coroutines_serve_both_faces(memory_store: Stores) -> None:
     state.hooks.remove("hangs")
     state.close()
     assert cancelled == ["k", "k"]
+
+
+def test_a_coroutine_that_is_cancelled_by_itself_refuses(memory_store: Stores) -> None:
+    """Its caller is not cancelled: that gets an error. One that is cancelled stays so."""
+    state = memory_store()
+    began = []
+
+    async def fails(event: HookEvent) -> None:
+        if event.new == 2:
+            began.append(1)
+            await asyncio.Event().wait()
+        raise asyncio.CancelledError
+
+    hook = state.hooks.before(fails)
+    with pytest.raises(HookFailedError) as caught:
+        state.set(A, "k", 1)
+    assert caught.value.reason == "raised"
+
+    async def use() -> None:
+        face = AsyncStateManager(state)
+        with pytest.raises(HookFailedError):
+            await face.set(A, "k", 1)
+        task = asyncio.create_task(face.set(A, "k", 2))
+        while not began:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(use())
+    assert hook.metrics.failures == 2
+    assert state.get(A, "k") is None
 
 
 def test_a_plain_function_with_a_limit_does_not_hold_up_the_loop(memory_store: Stores) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,15 @@ import pytest
 import holdfast
 from holdfast import AsyncStateManager, HistoryPolicy, StateManager, correlate
 from holdfast.correlation import current
-from holdfast.errors import ConfigurationError, HorizonError, InvalidArgumentError
+from holdfast.errors import (
+    ConfigurationError,
+    ConflictError,
+    HorizonError,
+    InvalidArgumentError,
+    RejectedError,
+    StateError,
+    VetoError,
+)
 from holdfast.hooks import Compare, HookEvent, after, before
 from holdfast.testing import FakeClock
 from tests.conftest import Stores
@@ -136,6 +146,189 @@ def test_a_real_replay_happens_once(state: StateManager) -> None:
     assert causes == origins
     again = state.replay(counts, scope=A, dry_run=False, idempotent=False)
     assert (again.applied, state.get("user:log", "count")) == (4, 8)
+
+
+def test_a_real_replay_does_all_that_runs_at_once(state: StateManager) -> None:
+    """Commits of one call that are under way together are not taken for one another."""
+    state.set(A, "k", 1)
+    face = AsyncStateManager(state)
+
+    async def several(event: HookEvent) -> None:
+        await asyncio.gather(*(face.set("user:log", f"k{n}", n) for n in range(5)))
+
+    assert state.replay(several, scope=A, dry_run=False).applied == 5
+    assert state.count("user:log") == 5
+    revision = state.revision
+    assert state.replay(several, scope=A, dry_run=False).applied == 0
+    assert state.revision == revision
+
+
+def test_a_failed_write_of_a_real_replay_takes_no_number(state: StateManager) -> None:
+    """What comes behind it has the same id as where it had not failed."""
+    state.set(A, "k", 1)
+    veto = state.hooks.before(lambda event: event.veto("no"), scope="user:log", key="first")
+
+    def writes(event: HookEvent) -> None:
+        for key in ("first", "second"):
+            with suppress(VetoError):
+                state.set("user:log", key, 1)
+
+    assert state.replay(writes, scope=A, dry_run=False).applied == 1
+    assert list(state.list_keys("user:log")) == ["second"]
+    with pytest.raises(VetoError):
+        state.set("user:log", "first", 1)
+    assert veto.metrics.vetoes == 2
+    assert state.replay(writes, scope=A, dry_run=False).applied == 0
+
+
+def test_a_dry_run_catches_every_handle_of_the_store(tmp_path: Path) -> None:
+    """Also one that the hook's module has opened, or the hook itself; another store is another."""
+    path = tmp_path / "s.db"
+    with (
+        holdfast.open(path) as state,
+        holdfast.open(path) as second,
+        holdfast.open(tmp_path / "other.db") as other,
+    ):
+        state.set(A, "k", 1)
+        other.set(A, "k", 1)
+        other.replay(copies)
+
+        def writes(event: HookEvent) -> None:
+            second.set("user:log", "second", 1)
+            with holdfast.open(path) as third:
+                third.set("user:log", "third", 1)
+            other.set("user:log", "other", 1)
+            other.set("user:log", "gone", 1, state_class=holdfast.StateClass.EPHEMERAL)
+
+        (result,) = state.replay(writes).results
+        assert result.error is None
+        assert [write.key for write in result.writes] == ["second", "third"]
+        assert state.count("user:log") == 0
+        assert sorted(other.list_keys("user:log")) == ["gone", "other"]
+        second.set("user:log", "second", 2)
+        assert state.get("user:log", "second") == 2
+
+
+def test_a_dry_run_is_not_recorded(memory_store: Stores) -> None:
+    """Neither what fails in it nor what is read becomes an event."""
+    policies = [holdfast.ScopePolicy("*", record_reads=True)]
+    state = memory_store(policies=policies)
+    state.set(A, "k", 1)
+
+    def reads(event: HookEvent) -> None:
+        state.get(A, "k")
+        with pytest.raises(StateError):
+            state.delete(A, "")
+
+    revision = state.revision
+    (result,) = state.replay(reads).results
+    assert result.error is None
+    state.set("user:u", "k", 1)  # behind all that the lane has
+    assert state.revision == revision + 1
+    assert list(state.events.read()) == []
+
+
+@pytest.mark.parametrize("phase", ["before", "after"])
+def test_what_a_real_replay_sets_off_is_done_too(state: StateManager, phase: str) -> None:
+    """Hooks of what it writes write as ever: their commits are not those of the replayed hook."""
+    state.set(A, "k", 1)
+    options = {"mode": "inline"} if phase == "after" else {}
+
+    def counts_too(event: HookEvent) -> None:
+        state.increment("user:seen", event.key)
+
+    state.hooks.add(phase, counts_too, scope="user:log", **options)
+
+    def writes(event: HookEvent) -> None:
+        state.set("user:log", "a", 1)
+        state.set("user:log", "b", 2)
+
+    report = state.replay(writes, scope=A, dry_run=False)
+    assert [write.key for write in report.results[0].writes] == ["a", "b"]
+    assert [state.get("user:seen", key) for key in "ab"] == [1, 1]
+    assert state.replay(writes, scope=A, dry_run=False).applied == 0
+    assert [state.get("user:seen", key) for key in "ab"] == [1, 1]
+
+
+def test_a_dry_run_catches_what_it_left_behind(memory_store: Stores) -> None:
+    """A function that took too long goes on in its thread, and still writes nothing."""
+    state = memory_store()
+    state.set(A, "k", 1)
+    go, gone = threading.Event(), threading.Event()
+
+    @after(timeout=0.01)
+    def late(event: HookEvent) -> None:
+        go.wait()
+        state.set("user:log", "k", 1)
+        gone.set()
+
+    (result,) = state.replay(late).results
+    assert result.error == "timeout"
+    go.set()
+    gone.wait()
+    assert state.get("user:log", "k") is None
+    state.set("user:log", "k", 2)
+    assert state.get("user:log", "k") == 2
+
+
+def test_a_dry_run_meets_the_conditions_that_a_real_one_meets(state: StateManager) -> None:
+    """What would be a conflict is one, and is not reported as a write."""
+    state.set(A, "k", 1)
+    revision = state.set("user:log", "there", 1)
+    state.set("user:log", "other", 1)
+    told: list[Any] = []
+
+    def writes(event: HookEvent) -> None:
+        for key, condition in (
+            ("there", {"if_absent": True}),
+            ("there", {"if_revision": revision + 1}),
+            ("there", {"if_version": 2}),
+            ("there", {"if_version": 1}),
+            ("new", {"if_absent": True}),
+        ):
+            try:
+                state.set("user:log", key, 2, **condition)
+            except ConflictError as error:
+                told.append(error.reason)
+            else:
+                told.append(key)
+        items = [
+            holdfast.SetOperation("user:log", key, 3, if_absent=True) for key in ("other", "b")
+        ]
+        told.append([type(each).__name__ for each in state.set_batch(items)])
+        assert state.update("user:log", "new", lambda old: [old]) == [None]  # by what is stored
+
+    (result,) = state.replay(writes, scope=A).results
+    assert result.error is None
+    assert told == ["exists", "revision", "version", "there", "new", ["ConflictError", "int"]]
+    assert [write.key for write in result.writes] == ["there", "new", "b", "new"]
+
+
+def test_a_dry_run_refuses_what_it_cannot_catch(state: StateManager) -> None:
+    """What is no commit is done at once, so a hook gets an error; a sweep removes nothing."""
+    state.set(A, "k", 1)
+    worker = state.consumer("c", start="earliest")
+    batch = worker.poll(timeout=0)
+    assert batch is not None
+    direct = [
+        batch.ack,
+        lambda: state.consumer("new"),
+        lambda: state.consumers.delete("c"),
+        lambda: state.consumers.reset("c", "now"),
+        lambda: state.set_retention([]),
+        lambda: state.compact([]),
+    ]
+
+    def writes(event: HookEvent) -> None:
+        for call in direct:
+            with pytest.raises(RejectedError):
+                call()
+        assert state.sweep() == 0
+
+    (result,) = state.replay(writes).results
+    assert result.error is None
+    assert [each.name for each in state.consumers.list()] == ["c"]
+    batch.ack()
 
 
 def test_the_idempotency_key_is_that_of_the_first_time(state: StateManager) -> None:

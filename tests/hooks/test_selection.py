@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from holdfast import Operation, StateClass, StateManager, StateScope
 from holdfast.errors import ConfigurationError, InvalidArgumentError, UsageError
-from holdfast.hooks import HookSettings
+from holdfast.hooks import HookSettings, matching
 from holdfast.hooks.selection import select
 from tests.conftest import Stores
 
@@ -110,6 +110,20 @@ def test_registering_in_all_ways(state: StateManager) -> None:
         hook.remove()
     assert state._kernel.before is None
     assert state._kernel.feed.observers == ()
+
+
+def test_few_keys_are_remembered(memory_store: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many scopes there are: one bound for all of them."""
+    monkeypatch.setattr(matching, "_KEPT", 16)
+    state = memory_store()
+    hook = state.hooks.after(lambda event: None, key="k*", mode="inline")
+    for scope in range(8):
+        for key in range(8):
+            state.set(f"agent:{scope}", f"k{key}", 1)
+    assert hook.metrics.calls == 64
+    owners = state._kernel.before.matcher._owners.values()  # type: ignore[union-attr]
+    kept = {id(each._keys): len(each._keys) for each in owners if each is not None}
+    assert 0 < sum(kept.values()) <= 16
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,21 @@ def test_unacked_comes_again(state: StateManager) -> None:
     assert keys(drain(state.consumer("c"))) == ["k2", "k3"]
 
 
+def test_what_is_acked_cannot_fail(state: StateManager) -> None:
+    """Blaming it would blame the one behind it."""
+    fill(state, 3)
+    consumer = state.consumer("c", start="earliest", max_attempts=1)
+    batch = consumer.poll(0)
+    assert batch is not None
+    batch.ack(batch.changes[1])
+    with pytest.raises(InvalidArgumentError):
+        batch.nack(batch.changes[0])
+    assert consumer.counts.failed == 0
+    batch.ack()
+    assert consumer.counts.acked == 3
+    assert list(consumer.dead_letters()) == []
+
+
 def test_waiting_and_stopping(state: StateManager) -> None:
     """A loop waits for work, gets it, and ends when it is told to, from another thread."""
     consumer = state.consumer("c")
@@ -162,6 +177,23 @@ def test_waiting_and_stopping(state: StateManager) -> None:
     assert not thread.is_alive()
     assert got == [f"k{n}" for n in range(5)]
     assert not state.consumers.status("c").worked_on
+
+
+def test_stopping_acknowledges_the_change_under_way(state: StateManager) -> None:
+    """Nobody else gets it while its handler runs, and nobody gets it again."""
+    fill(state, 5)
+    consumer, got = state.consumer("c", start="earliest"), []
+
+    def handler(change: Change) -> None:
+        got.append(change.key)
+        if change.key == "k2":
+            consumer.stop()
+            assert state.consumers.status("c").worked_on
+
+    consumer.run(handler)
+    assert got == ["k0", "k1", "k2"]
+    assert not state.consumers.status("c").worked_on
+    assert keys(drain(state.consumer("c"))) == ["k3", "k4"]
 
 
 def _loop(consumer: Consumer, got: list[str]) -> None:
@@ -265,6 +297,50 @@ def test_backoff(memory_store: Stores, clock: FakeClock) -> None:
     assert state.consumers.status("c").attempts == 4
     assert keys(drain(consumer)) == ["k0", "k1"]
     assert state.consumers.status("c").attempts == 0
+
+
+def test_a_clock_put_back_holds_nobody_up(memory_store: Stores, clock: FakeClock) -> None:
+    """No change and no dead letter waits longer than a retry may, and a lease is right again."""
+    state = memory_store(clock=clock, sweep_every=0)
+    fill(state, 2)
+    retry = Retry(first=5, most=10, jitter=0)
+    consumer = state.consumer("c", start="earliest", retry=retry, max_attempts=2, lease=30)
+    batch = consumer.poll(0)
+    assert batch is not None
+    batch.nack(batch.changes[0])
+    clock.set(clock.now_ns() - 3600 * 10**9)
+    batch = consumer.poll(0)  # its time is an hour away now
+    assert batch is not None
+    batch.nack(batch.changes[0])
+    assert keys(drain(consumer)) == ["k1"]
+    consumer.replay()
+    letter = consumer.poll(0)
+    assert letter is not None
+    letter.nack()
+    clock.set(clock.now_ns() - 3600 * 10**9)
+    assert keys(drain(consumer)) == ["k0"]
+    other = state.consumer("c")
+    assert other.poll(0) is None
+    state.set("agent:a", "new", 1)
+    assert consumer.poll(0) is not None  # and dies
+    consumer._desk.renew()
+    clock.advance(31)
+    assert keys(drain(other)) == ["new"]
+
+
+def test_a_coroutine_that_nobody_awaits_is_not_acknowledged(state: StateManager) -> None:
+    """A thread cannot run one: it is refused, or, where only the call shows it, has failed."""
+    fill(state, 1)
+    consumer = state.consumer("c", start="earliest", retry=AT_ONCE, max_attempts=2)
+
+    async def handler(change: Change) -> None:
+        raise AssertionError
+
+    with pytest.raises(InvalidArgumentError):
+        consumer.run(handler, timeout=0)
+    assert state.consumers.status("c").lag == 1
+    consumer.run(lambda change: handler(change), timeout=0)
+    assert [each.error for each in consumer.dead_letters()] == ["TypeError"]
 
 
 @given(st.integers(1, 100), st.floats(0, 1))
@@ -523,6 +599,50 @@ def test_async(open_store: Stores) -> None:
         assert [each.name for each in await state.consumers.list()] == ["c"]
         assert await state.consumers.delete("c")
         await state.close()
+
+    asyncio.run(main())
+
+
+def test_closing_acknowledges_the_change_that_a_task_works_on(memory_store: Stores) -> None:
+    """As in a thread; and closing again, also behind the store, is no error."""
+
+    async def main() -> None:
+        state = holdfast.AsyncStateManager(memory_store())
+        consumer, got = await state.consumer("c", start="earliest"), []
+        for at in range(3):
+            await state.set("agent:a", f"k{at}", at)
+
+        async def handler(change: Change) -> None:
+            got.append(change.key)
+            if change.key == "k1":
+                await consumer.close()
+                assert (await state.consumers.status("c")).worked_on
+
+        await consumer.run(handler)
+        assert got == ["k0", "k1"]
+        status = await state.consumers.status("c")
+        assert (status.position.revision, status.worked_on) == (2, False)
+        await state.close()
+        await consumer.close()
+
+    asyncio.run(main())
+
+
+def test_closing_the_store_ends_slow_tasks(memory_store: Stores) -> None:
+    """Who comes back after it is closed meets an end, and no error, as threads do."""
+
+    async def main() -> None:
+        state = holdfast.AsyncStateManager(memory_store())
+        watch, consumer = state.watch(), await state.consumer("c", start="earliest")
+        await state.set("agent:a", "k", 1)
+        assert (await anext(watch)).key == "k"
+
+        async def handler(change: Change) -> None:
+            await state.close()
+
+        await consumer.run(handler)
+        assert await consumer.poll() is None
+        assert [each async for each in watch] == []
 
     asyncio.run(main())
 

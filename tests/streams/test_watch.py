@@ -29,6 +29,7 @@ from holdfast import (
     Watch,
 )
 from holdfast.errors import InvalidArgumentError, ReadOnlyError
+from holdfast.streams.bell import Bell
 from holdfast.testing import FakeClock
 from tests.conftest import Stores
 
@@ -188,6 +189,24 @@ def test_a_timeout_ends_it(memory_store: Stores, clock: FakeClock) -> None:
     assert not thread.is_alive()
 
 
+def test_stopping_in_the_moment_of_looking(
+    memory_store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends, whatever the watch was about to do."""
+    watch = memory_store().watch()
+    reset = Bell.reset
+
+    def stopped(bell: Bell) -> None:
+        watch.stop()
+        reset(bell)
+
+    monkeypatch.setattr(Bell, "reset", stopped)
+    thread, got = collect(watch)
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+    assert got == []
+
+
 def test_nobody_is_told_by_an_abandoned_watch(memory_store: Stores) -> None:
     """A store without watches has no observers, also where they were only dropped."""
     state = memory_store()
@@ -315,6 +334,43 @@ def test_async_for(open_store: Stores) -> None:
             assert await one == "ended"
         assert sorted(got) == sorted([f"k{at}" for at in range(5)] * 2 + ["last"])
         assert first.position.revision == 6
+
+    asyncio.run(main())
+
+
+def test_an_await_that_was_given_up_loses_nothing(
+    memory_store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was reading is told by the next await, at once and once."""
+
+    async def main() -> None:
+        state = holdfast.AsyncStateManager(memory_store())
+        watch = state.watch()
+        await state.set("agent:a", "k", 1)
+        tail = watch.begin()._tail
+        read, begun, go = tail.read, threading.Event(), threading.Event()
+
+        def held(most: int) -> Any:
+            page = read(most)
+            if not begun.is_set():
+                begun.set()
+                go.wait()
+            return page
+
+        monkeypatch.setattr(tail, "read", held)
+        task = asyncio.create_task(anext(watch))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        again = asyncio.create_task(anext(watch))
+        await asyncio.wait([again], timeout=0.05)  # one that did not wait for the other saw nothing
+        go.set()
+        got = [await asyncio.wait_for(again, 5)]
+        await state.set("agent:a", "last", 1)
+        got.append(await anext(watch))
+        assert keys(got) == ["k", "last"]
+        await state.close()
 
     asyncio.run(main())
 

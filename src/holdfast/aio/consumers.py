@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from holdfast.aio.streams import Off
-from holdfast.errors import LeaseLostError, StateError
+from holdfast.errors import ClosedError, LeaseLostError, StateError
 from holdfast.store.paging import Item
 from holdfast.streams.batch import Batch
 from holdfast.streams.consumer import By, check_by
@@ -97,6 +98,7 @@ class AsyncConsumer:
     ) -> None:
         self._streams, self._consumers, self._desk = streams, consumers, desk
         self._off, self._iterate = off, iterate
+        self._running = False
         self.name = name
         self.counts: Counts = desk.counts
 
@@ -116,7 +118,11 @@ class AsyncConsumer:
         desk, now_ns = self._desk, self._streams.kernel.clock.now_ns
         until_ns = None if timeout is None else now_ns() + round(timeout * 1e9)
         while not (stop is not None and stop.is_set()):
-            found = await self._off(desk.step)
+            try:
+                found = await self._off(desk.step)
+            except ClosedError:
+                desk.halt()
+                return None
             if isinstance(found, Batch):
                 return AsyncBatch(found, self._off)
             if desk.ended:
@@ -149,16 +155,22 @@ class AsyncConsumer:
         """See `Consumer.run`; `handler` may be a coroutine function."""
         check_timeout(timeout)
         check_by(by)
-        while (batch := await self._poll(timeout, stop)) is not None:
-            try:
-                await self._work(batch, handler, by, stop)
-            except LeaseLostError:
-                continue
-            except StateError as error:
-                if not is_absence(self._streams.kernel, error):
-                    raise
-            if self._desk.ended or (stop is not None and stop.is_set()):
-                break
+        self._running = True
+        try:
+            while (batch := await self._poll(timeout, stop)) is not None:
+                try:
+                    await self._work(batch, handler, by, stop)
+                except (LeaseLostError, ClosedError):
+                    continue
+                except StateError as error:
+                    if not is_absence(self._streams.kernel, error):
+                        raise
+                if self._desk.ended or (stop is not None and stop.is_set()):
+                    break
+        finally:
+            self._running = False  # before looking, as `Consumer.run`
+            if self._desk.ended:
+                await self._end()
 
     async def _work(
         self, batch: AsyncBatch, handler: Callable[[Any], object], by: By, stop: Flag | None
@@ -171,12 +183,11 @@ class AsyncConsumer:
                 for done in batch:
                     await _finished(handler(done))
                     if self._desk.ended or (stop is not None and stop.is_set()):
-                        await batch.ack(done)
-                        return
+                        break
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
             await batch.nack(done, error)
             return
-        await batch.ack()
+        await batch.ack(done)
 
     def dead_letters(self) -> AsyncIterator[DeadLetter]:
         """See `Consumer.dead_letters`; iterate with ``async for``."""
@@ -191,13 +202,21 @@ class AsyncConsumer:
         await self._off(partial(self._consumers.discard, self.name, id))
 
     def stop(self) -> None:
-        """End every `poll`, loop and `run`; `close` gives the lease back. From any thread."""
+        """End every `poll`, loop and `run`; `close`, or the `run`, gives the lease back.
+
+        From any thread.
+        """
         self._desk.halt()
 
     async def close(self) -> None:
-        """End it, and give the lease back."""
+        """End it, and give the lease back; see `Consumer.stop`."""
         self._desk.halt()
-        await self._off(self._desk.end)
+        if not self._running:
+            await self._end()
+
+    async def _end(self) -> None:
+        with suppress(ClosedError):  # closing the store has given it back
+            await self._off(self._desk.end)
 
     async def __aenter__(self) -> Self:
         return self

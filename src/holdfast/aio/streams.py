@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from holdfast.errors import InvalidArgumentError, StateError
+from holdfast.errors import ClosedError, InvalidArgumentError, StateError
 from holdfast.store.paging import Item, Wanted
 from holdfast.store.position import Position
 from holdfast.streams.bell import Ringer
@@ -86,6 +86,8 @@ class AsyncWatch:
             try:
                 if await self._off(following.read):
                     continue
+            except ClosedError:
+                break
             except StateError:
                 following.end()
                 raise
@@ -94,6 +96,8 @@ class AsyncWatch:
                 until_ns = now + round(self._timeout * 1e9) if until_ns is None else until_ns
                 if now >= until_ns:
                     break
+            if following.ended:  # its ring may have been taken for an older one
+                break
             left = None if until_ns is None else (until_ns - now) / 1e9
             await ringer.wait_async(following.bell, left)
         following.end()

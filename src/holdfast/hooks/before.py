@@ -20,7 +20,7 @@ from holdfast.store.codec import decode, encode
 from holdfast.store.intent import Intent, Op
 from holdfast.store.past import Found
 from holdfast.store.retrying import attempts, exhausted
-from holdfast.store.step import conflict
+from holdfast.store.step import conflict, moved
 from holdfast.store.value import MISSING, Operation, StateClass
 
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ class BeforeHooks:
         return [live(place, row) for place, row in zip(places, rows, strict=True)]
 
     def _is_repeat(self, intent: Intent) -> bool:
+        """Say whether the lane will find the id known: it looks in the intent's partitions only."""
         kernel = self._kernel
-        keys = [layout.commit_key(p, intent.commit_id) for p in kernel.partitions.all]
+        among = kernel.partitions.of_intent(intent)
+        keys = [layout.commit_key(partition, intent.commit_id) for partition in among]
         return any(row is not None for row in kernel.engine.get_many(keys))
 
     def _decide(
@@ -148,7 +150,7 @@ class BeforeHooks:
         reads: dict[bytes, int] | None,
         found: Found | None,
     ) -> Generator[Request, Any, Decided]:
-        _refuse_stale(op, reads, found)
+        refuse_stale(op, reads, found)
         pinned = op.if_revision is not None or (reads is not None and op.place in reads)
         pin = None if pinned else _revision(found)
         kind = OPERATIONS[op.kind]
@@ -248,14 +250,14 @@ def _revision(found: Found | None) -> int:
     return 0 if found is None else found.record.revision
 
 
-def _refuse_stale(op: Op, reads: dict[bytes, int] | None, found: Found | None) -> None:
+def refuse_stale(op: Op, reads: dict[bytes, int] | None, found: Found | None) -> None:
     """Raise where a condition of the caller fails already: no hook need be asked."""
     actual = _revision(found)
-    expected = op.if_revision
-    if expected is None and reads is not None:
-        expected = reads.get(op.place)
-    if expected is not None and expected != actual:
-        raise conflict(op.place, expected, actual, "revision")
+    read = None if reads is None else reads.get(op.place)
+    if read is not None and read != actual:
+        raise moved(op.place, read, actual)
+    if op.if_revision is not None and op.if_revision != actual:
+        raise conflict(op.place, op.if_revision, actual, "revision")
     version = 0 if found is None else found.record.version
     if op.if_version is not None and op.if_version != version:
         raise conflict(op.place, op.if_version, version, "version")
@@ -295,7 +297,7 @@ def _put(
 
 def _is_ours(error: BaseException | None, pins: set[bytes]) -> bool:
     """Say whether a commit failed at what hooks saw, and not at a condition of its caller."""
-    if not isinstance(error, ConflictError) or error.key is None:
+    if not isinstance(error, ConflictError) or error.key is None or error.reason == "range":
         return False
     return any(
         (str(scope), key) == (error.scope, error.key)

@@ -5,6 +5,7 @@ After-hooks cannot fail anybody. Before-hooks refuse what they veto, and what th
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from holdfast.correlation import CorrelationContext, enter, leave
 from holdfast.errors import HookFailedError, HookRecursionError, VetoError
 from holdfast.hooks.event import HookEvent, Refused
 from holdfast.hooks.hook import Hook
-from holdfast.hooks.running import Runner, TookTooLongError
+from holdfast.hooks.running import Runner, TookTooLongError, class_of
 from holdfast.store.value import StateClass
 
 if TYPE_CHECKING:
@@ -75,11 +76,20 @@ def inside(context: CorrelationContext | None, depth: int) -> Iterator[None]:
         DEPTH.reset(deeper)
 
 
-class AfterCalls:
-    """Calls after-hooks."""
+class NotAwaitedError(Exception):
+    """A plain function returned a coroutine, which so has never run."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+
+class AfterCalls:
+    """Calls after-hooks.
+
+    Args:
+        runner: Runs them.
+        isolates: What of theirs goes no further. In a caller's own thread or task, `Exception`.
+    """
+
+    def __init__(self, runner: Runner, isolates: type[BaseException] = Exception) -> None:
+        self._runner, self._isolates = runner, isolates
 
     def run(self, hooks: Sequence[Hook], event: HookEvent) -> None:
         """Call the hooks of one event in turn, in this thread."""
@@ -90,8 +100,10 @@ class AfterCalls:
             if hook.direct and plain:
                 event.hook = hook.name
                 try:
-                    hook.fn(event)
-                except Exception as error:  # noqa: BLE001 - isolated: counted, logged, shown
+                    answer = hook.fn(event)
+                    if answer is not None:
+                        _refuse_unawaited(answer)
+                except self._isolates as error:  # counted, logged, shown
                     self._failed(hook, error)
                 now = perf_counter_ns()
                 spent = now - last
@@ -116,7 +128,7 @@ class AfterCalls:
             own = event.for_hook(hook.name, hidden=not hook.sees_sensitive)
             begun = perf_counter_ns()
             try:
-                await self._runner.run_async(hook.fn, own, hook.timeout)
+                _refuse_unawaited(await self._runner.run_async(hook.fn, own, hook.timeout))
             except Exception as error:  # noqa: BLE001 - isolated: counted, logged, shown
                 self._failed(hook, error)
             else:
@@ -128,16 +140,16 @@ class AfterCalls:
             return
         begun = perf_counter_ns()
         try:
-            self._runner.run(hook.fn, event, hook.timeout)
-        except Exception as error:  # noqa: BLE001 - isolated: counted, logged, shown
+            _refuse_unawaited(self._runner.run(hook.fn, event, hook.timeout))
+        except self._isolates as error:  # counted, logged, shown
             self._failed(hook, error)
         else:
             _fine(hook)
         hook.spent(perf_counter_ns() - begun)
 
-    def _failed(self, hook: Hook, error: Exception) -> None:
+    def _failed(self, hook: Hook, error: BaseException) -> None:
         hook.went_wrong(timeout=isinstance(error, TookTooLongError))
-        _log.error("after-hook %s failed: %s", hook.name, _class_of(error))
+        _log.error("after-hook %s failed: %s", hook.name, class_of(error))
 
 
 class BeforeCalls:
@@ -210,7 +222,7 @@ class BeforeCalls:
             ) from None
         timeout = isinstance(error, TookTooLongError)
         hook.went_wrong(timeout=timeout)
-        _log.error("before-hook %s failed: %s", hook.name, _class_of(error))
+        _log.error("before-hook %s failed: %s", hook.name, class_of(error))
         if isinstance(error, HookRecursionError):
             raise error
         if hook.on_error == "refuse":
@@ -228,7 +240,7 @@ _WORDS: Final = {
 def _refuse(hook: Hook, event: HookEvent, reason: str, error: Exception | None) -> NoReturn:
     words = _WORDS[reason]
     if reason == "raised" and error is not None:
-        words += f" {_class_of(error)}"
+        words += f" {class_of(error)}"
     raise HookFailedError(
         f"before-hook {hook.name} {words}; "
         f"the {event.operation.name.lower()} of {event.scope}/{event.key} was not made",
@@ -239,8 +251,10 @@ def _refuse(hook: Hook, event: HookEvent, reason: str, error: Exception | None) 
     ) from error
 
 
-def _class_of(error: Exception) -> str:
-    return "timeout" if isinstance(error, TookTooLongError) else type(error).__name__
+def _refuse_unawaited(answer: object) -> None:
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise NotAwaitedError
 
 
 def _fine(hook: Hook) -> None:

@@ -8,14 +8,16 @@ that this package starts for it.
 from __future__ import annotations
 
 import hashlib
+import heapq
+import threading
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.errors import RejectedError
-from holdfast.hooks.before import OPERATIONS
+from holdfast.errors import ConflictError, RejectedError
+from holdfast.hooks.before import OPERATIONS, refuse_stale
 from holdfast.hooks.event import REDACTED
-from holdfast.keys import unpack_text
+from holdfast.keys import pack_text, unpack_text
 from holdfast.store import intent as wanted
 from holdfast.store.codec import decode
 from holdfast.store.layout import split_place
@@ -25,6 +27,7 @@ from holdfast.store.value import MISSING, StateClass
 if TYPE_CHECKING:
     from holdfast.store.intent import Emitted, Intent, Op
     from holdfast.store.kernel import Kernel
+    from holdfast.store.past import Found
 
 _SENSITIVE: Final = int(StateClass.SENSITIVE)
 
@@ -69,6 +72,25 @@ class CapturedEvent:
         return f"CapturedEvent({self.name} in {self.scope})"
 
 
+class Numbers:
+    """Numbers that are taken and given back, the smallest first."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._free: list[int] = []
+
+    def take(self) -> int:
+        """Return the smallest that is free."""
+        if self._free:
+            return heapq.heappop(self._free)
+        self._next += 1
+        return self._next - 1
+
+    def give_back(self, number: int) -> None:
+        """Free it."""
+        heapq.heappush(self._free, number)
+
+
 class Capture:
     """What one call of a hook commits.
 
@@ -80,35 +102,46 @@ class Capture:
 
     Attributes:
         writes, events: What was caught.
+        lineage: Of the store; commits of others are not caught.
     """
 
     def __init__(self, kernel: Kernel, *, dry: bool, seed: str | None, cause: str) -> None:
-        self.dry = dry
+        self.dry, self.lineage = dry, kernel.info.lineage
         self.writes: list[CapturedWrite] = []
         self.events: list[CapturedEvent] = []
         self._kernel, self._seed, self._cause = kernel, seed, cause
-        self._commits = 0
+        self._mutex = threading.Lock()  # a call may commit several things at once
+        self._numbers: dict[bytes, Numbers] = {}  # by what commits touch
+        self._under_way: dict[bytes, tuple[Numbers, int]] = {}  # by their ids
         self._after: dict[bytes, bytes | None] = {}  # what earlier writes of this call left
 
-    def take(self, intent: Intent) -> Intent:
-        """Catch a commit: put an outcome on it if dry, or an id that makes it happen once."""
+    def take(self, intent: Intent) -> bool:
+        """Catch a commit: put an outcome on it if dry, or an id that makes it happen once.
+
+        Returns:
+            Whether that was all: it is not to be committed.
+        """
         if self.dry:
-            intent.results = [self._pretend(op) for op in intent.ops]
-            intent.revision = 0
-            self.events += [self._event(event) for event in intent.events]
-            return intent
+            try:
+                self._pretend_all(intent)
+            except ConflictError as error:
+                intent.error = error
+            return True
         if intent.cause is None:
             intent.cause = self._cause
         if self._seed is not None and not intent.given:
-            text = f"{self._seed}:{self._commits}".encode()
-            intent.commit_id, intent.given = hashlib.sha256(text).digest()[:16], True
-        return intent
+            intent.commit_id, intent.given = self._identify(self._seed, intent), True
+        return False
 
     def done(self, intent: Intent) -> None:
-        """Note what a commit did."""
-        if intent.error is not None:
+        """Note what a commit did; the number of one that came to nothing is the next one's."""
+        happened = intent.error is None and intent.revision
+        with self._mutex:
+            numbers, number = self._under_way.pop(intent.commit_id, (None, 0))
+            if numbers is not None and not happened:
+                numbers.give_back(number)
+        if not happened:
             return
-        self._commits += 1
         self.events += [self._event(event) for event in intent.events]
         for op in intent.ops:
             if op.kind not in OPERATIONS:
@@ -120,9 +153,54 @@ class Capture:
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _pretend(self, op: Op) -> Any:
+    def _identify(self, seed: str, intent: Intent) -> bytes:
+        """Return an id that is the same whenever this call comes to this commit.
+
+        It is made of what the commit touches, and of its number among those of the call that
+        touch the same: so it does not depend on what else the call does, fails to do, or does at
+        the same time.
+        """
+        touched = hashlib.sha256(seed.encode())
+        for op in intent.ops:
+            touched.update(b"%d:%d:%b" % (op.kind, len(op.place), op.place))
+        for event in intent.events:
+            touched.update(pack_text(event.name) + event.owner)
+        with self._mutex:
+            numbers = self._numbers.setdefault(touched.digest(), Numbers())
+            number = numbers.take()
+            touched.update(b"#%d" % number)
+            made = touched.digest()[:16]
+            self._under_way[made] = numbers, number
+        return made
+
+    def _pretend_all(self, intent: Intent) -> None:
+        """Put the outcome on an intent that it would have.
+
+        Raises:
+            ConflictError: It would fail: one of its conditions does not hold.
+        """
+        found = [self._kernel.reader.current(op.place) for op in intent.ops]
+        results: list[Any] = []
+        for op, there in zip(intent.ops, found, strict=True):
+            try:
+                if op.place not in self._after:  # what this call left has no revision yet
+                    refuse_stale(op, None, there)
+            except ConflictError as error:
+                if not intent.loose:
+                    raise
+                results.append(error)
+            else:
+                results.append(None)
+        for at, (op, there) in enumerate(zip(intent.ops, found, strict=True)):
+            if results[at] is None:
+                results[at] = self._pretend(op, there)
+        intent.results, intent.revision = results, 0
+        self.events += [self._event(event) for event in intent.events]
+
+    def _pretend(self, op: Op, found: Found | None) -> Any:
         """Return the result that an operation would have."""
-        found = self._kernel.reader.current(op.place)
+        if op.kind not in OPERATIONS:  # of a sweep: it goes on where nothing is done
+            return False
         stands = None if found is None else found.payload
         if op.place in self._after:
             stands = self._after[op.place]
@@ -165,15 +243,15 @@ class Capture:
 CAPTURE: Final[ContextVar[Capture | None]] = ContextVar("holdfast_capture", default=None)
 
 
-def guard_ephemeral() -> None:
-    """Refuse ephemeral writes in a dry run: they are done at once, and cannot be caught.
+def guard_direct(lineage: bytes) -> None:
+    """Refuse what is no commit in a dry run: it is done at once, and cannot be caught.
 
     Raises:
-        RejectedError: In a dry run.
+        RejectedError: In a dry run over this store.
     """
     capture = CAPTURE.get()
-    if capture is not None and capture.dry:
+    if capture is not None and capture.dry and capture.lineage == lineage:
         raise RejectedError(
-            "a dry run cannot write ephemeral values",
+            "a dry run can only commit: ephemeral values, consumers and upkeep are not caught",
             hint="look at event.dry_run, or replay with dry_run=False",
         )

@@ -29,13 +29,13 @@ Mark = Callable[[], object]
 class Worker:
     """One thread's part of the queue."""
 
-    __slots__ = ("asleep", "busy", "queue", "thread", "wake")
+    __slots__ = ("asleep", "ended", "queue", "thread", "wake")
 
     def __init__(self) -> None:
         self.queue: deque[Item | Mark] = deque()
         self.wake = threading.Event()
         self.asleep = False
-        self.busy = False
+        self.ended = False  # its thread looks no more, unless it finds something in that moment
         self.thread: threading.Thread | None = None
 
     def rouse(self) -> None:
@@ -156,8 +156,8 @@ class Dispatcher:
 
     def _drop(self) -> None:
         """Give up an old event: the oldest of the longest queue."""
-        queue = max(self._workers, key=lambda worker: len(worker.queue)).queue
-        marks: list[Mark] = []
+        worker = max(self._workers, key=lambda worker: len(worker.queue))
+        queue, marks = worker.queue, list[Mark]()
         while queue:
             try:
                 item = queue.popleft()
@@ -167,7 +167,9 @@ class Dispatcher:
                 self.dropped += 1
                 break
             marks.append(item)
-        queue.extendleft(reversed(marks))
+        if marks:
+            queue.extendleft(reversed(marks))
+            worker.rouse()  # it may have found nothing meanwhile
 
     # --- emptying -------------------------------------------------------------------------
 
@@ -184,7 +186,6 @@ class Dispatcher:
         batch: list[Item] = []
         batched: dict[Hook, list[HookEvent]] = {}
         while True:
-            worker.busy = True
             while queue and len(batch) < most:
                 try:
                     item = queue.popleft()
@@ -200,16 +201,16 @@ class Dispatcher:
                 continue
             worker.wake.clear()
             worker.asleep = True
-            worker.busy = False
+            worker.ended = self.stopped  # said before it looks, as others look after they put
             if not queue:
-                if self.stopped:
+                if worker.ended:
                     return
                 worker.wake.wait()
-            worker.asleep = False
+            worker.ended = worker.asleep = False
 
     def _run(self, batch: list[Item], batched: dict[Hook, list[HookEvent]]) -> None:
         """Run the hooks of a batch, event by event; then those that take several at once."""
-        run = self._calls.run
+        run, left = self._calls.run, len(batch)
         around: CorrelationContext | None = None
         enter(None)
         for event, plan, depth in batch:
@@ -224,6 +225,7 @@ class Dispatcher:
                 batched.setdefault(hook, []).append(event)
             if not batched:
                 self.delivered += 1
+                left -= 1
             if self._waiting and not self.full:
                 self._tell()
         if batched:
@@ -231,10 +233,19 @@ class Dispatcher:
             for hook, events in batched.items():
                 self._calls.run_batch(hook, events)
             batched.clear()
-            self.delivered += len(batch)
+            self.delivered += left
         batch.clear()
 
     # --- end ------------------------------------------------------------------------------
+
+    def refuse_inside(self) -> None:
+        """Refuse to wait for hooks inside of one, if any may run.
+
+        Raises:
+            RejectedError: A hook asks, which would wait for itself.
+        """
+        if DEPTH.get() and any(worker.thread is not None for worker in self._workers):
+            raise RejectedError("a hook cannot wait for hooks", hint="drain where nothing hooks")
 
     def drain(self, timeout: float | None = None) -> bool:
         """Wait for all that is queued or running now; False if `timeout` seconds were not enough.
@@ -242,8 +253,7 @@ class Dispatcher:
         Raises:
             RejectedError: A hook called it, which would wait for itself.
         """
-        if DEPTH.get():
-            raise RejectedError("a hook cannot wait for hooks", hint="drain where nothing hooks")
+        self.refuse_inside()
         done = self._marked()
         if timeout is None:
             done.wait()
@@ -267,10 +277,25 @@ class Dispatcher:
                 continue
             with mutex:
                 left += 1
-            worker.queue.append(mark)
-            worker.rouse()
+            self._mark(worker, mark)
         mark()
         return done
+
+    def _mark(self, worker: Worker, mark: Mark) -> None:
+        """Queue a mark; where the worker's thread has ended, see to it here."""
+        worker.queue.append(mark)
+        worker.rouse()
+        if not worker.ended:
+            return
+        while worker.queue:
+            try:
+                item = worker.queue.popleft()
+            except IndexError:
+                break
+            if isinstance(item, tuple):
+                self.not_run += 1
+            else:
+                item()
 
     def take_all(self) -> list[HookEvent]:
         """Return what waits, which then will not run."""
@@ -287,13 +312,14 @@ class Dispatcher:
                 else:
                     marks.append((worker, item))
         for worker, mark in marks:
-            worker.queue.append(mark)
-            worker.rouse()
+            self._mark(worker, mark)
         self.not_run += len(taken)
         return taken
 
     def stop(self, *, flush: bool, timeout: float | None = None) -> list[HookEvent]:
         """End the threads; see `Hooks.stop`."""
+        self.refuse_inside()
+        began_ns = self._clock.now_ns()
         if flush:
             self.drain(timeout)
         self.stopped = True
@@ -302,7 +328,8 @@ class Dispatcher:
         if timeout is None:
             done.wait()
         else:
-            self._clock.wait(done, timeout)
+            spent = (self._clock.now_ns() - began_ns) / 1e9
+            self._clock.wait(done, min(timeout, max(0.0, timeout - spent)))
         left += self.take_all()  # what was put in the very moment of stopping
         for worker in self._workers:
             worker.asleep = False

@@ -153,7 +153,8 @@ class HookEvent:
         """A text that is the same whenever this hook meets this change; None before a commit.
 
         Made of the store's lineage, the hook's name, the revision, scope and key. Give it to
-        services that the hook calls.
+        services that the hook calls. Read it inside the hook: hooks of one change may share the
+        event, and one that is kept for later then speaks for the last of them.
         """
         if self.revision is None:
             return None

@@ -74,8 +74,9 @@ class Hook:
 
     def pause(self) -> None:
         """Leave it out until `resume`."""
-        self.paused = True
-        self.direct = False
+        with self._mutex:
+            self.paused = True
+            self.direct = False
 
     def resume(self) -> None:
         """Call it again, with its breaker closed."""

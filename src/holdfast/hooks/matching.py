@@ -12,7 +12,7 @@ from holdfast.store.value import Operation, StateClass
 if TYPE_CHECKING:
     from holdfast.hooks.hook import Hook
 
-_KEPT: Final = 16_384  # scopes, and keys, whose hooks are remembered
+_KEPT: Final = 16_384  # scopes, and keys of all of them, whose hooks are remembered
 _NONE: Final = ()
 
 
@@ -28,8 +28,19 @@ class Plan(NamedTuple):
 NOTHING: Final = Plan()
 
 
+#: Plans of keys, by place, then by operation and class.
+Keys = dict[bytes, dict[int, Plan]]
+
+
 class OwnerMatch:
     """The hooks of one scope.
+
+    Args:
+        owner: The scope, packed, with its tenant.
+        scope: The same.
+        hooks: Its hooks, in order of service.
+        state: The store's manager.
+        keys: Plans that are remembered; the scopes of a matcher share them.
 
     Attributes:
         scope: The scope.
@@ -52,13 +63,15 @@ class OwnerMatch:
         "state",
     )
 
-    def __init__(self, owner: bytes, scope: StateScope, hooks: Sequence[Hook], state: Any) -> None:
+    def __init__(
+        self, owner: bytes, scope: StateScope, hooks: Sequence[Hook], state: Any, keys: Keys
+    ) -> None:
         self.scope, self.state = scope, state
         self._size = len(owner)
         self._hooks = hooks
         self._keyed = any(hook.selection.expression is not None for hook in hooks)
         self._plans: dict[int, Plan] = {}
-        self._keys: dict[bytes, dict[int, Plan]] = {}
+        self._keys = keys
         self.classed = any(hook.selection.classes is not None for hook in hooks)
         self.before = any(hook.phase == "before" for hook in hooks)
         self.inline = any(hook.mode == "inline" for hook in hooks)
@@ -75,7 +88,7 @@ class OwnerMatch:
             known = self._keys.get(place)
             if known is None:
                 if len(self._keys) >= _KEPT:
-                    self._keys = {}
+                    self._keys.clear()
                 known = self._keys[place] = {}
             plans = known
         plan = plans.get(operation << 3 | state_class)
@@ -118,6 +131,7 @@ class Matcher:
         self.inline = any(hook.mode == "inline" for hook in hooks)
         self.queued = any(hook.mode == "queued" for hook in hooks)
         self._owners: dict[bytes, OwnerMatch | None] = {}
+        self._keys: Keys = {}
 
     def of(self, owner: bytes) -> OwnerMatch | None:
         """Return the hooks of a scope (packed, with its tenant); None for none."""
@@ -132,7 +146,7 @@ class Matcher:
             scope, _ = unpack_scope(owner, len(self._tenant))
             hooks = [hook for hook in self._hooks if hook.selection.takes_scope(scope)]
             if hooks:
-                found = OwnerMatch(owner, scope, hooks, self._state)
+                found = OwnerMatch(owner, scope, hooks, self._state, self._keys)
         if len(self._owners) >= _KEPT:
             self._owners = {}
         self._owners[owner] = found

@@ -9,12 +9,13 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from holdfast.errors import InvalidArgumentError, RejectedError, StateError
 from holdfast.hooks.breaker import BreakerState
 from holdfast.hooks.calling import AfterCalls, BeforeCalls
-from holdfast.hooks.capture import guard_ephemeral
+from holdfast.hooks.capture import guard_direct
 from holdfast.hooks.dispatch import Dispatcher
 from holdfast.hooks.event import HookEvent
 from holdfast.hooks.hook import Hook, name_of, unused_name
@@ -52,6 +53,9 @@ class Hooks:
         self.settings = HookSettings()
         self.runner = Runner(kernel.clock)
         self._stage: Stage | None = None
+        _open.add(self)
+        if kernel.info.lineage in _caught:
+            self._catch()
 
     # --- registering ----------------------------------------------------------------------
 
@@ -170,7 +174,7 @@ class Hooks:
         Raises:
             ConfigurationError: A value cannot be.
             InvalidArgumentError: There is no such setting.
-            RejectedError: The queue is in use: `drain` first.
+            RejectedError: The queue is in use: `drain` first. Or a hook called it.
         """
         known = [field.name for field in dataclasses.fields(HookSettings)]
         wrong = sorted(settings.keys() - set(known))
@@ -180,18 +184,20 @@ class Hooks:
             )
         made = dataclasses.replace(self.settings, **settings)
         with self._mutex:
-            stage = self._stage
+            stage, old = self._stage, None
             if stage is not None:
+                stage.dispatcher.refuse_inside()
                 if stage.dispatcher.depth():
                     raise RejectedError("the queue is in use", hint="drain() first")
                 old, stage.dispatcher = stage.dispatcher, self._dispatcher(made)
-                _carry(old, stage.dispatcher)
-                old.stop(flush=True)
+                stage.use(stage.matcher, made)
             self.settings = made
             for hook in self._hooks:
                 hook.settings = made
-            if stage is not None:
-                stage.use(stage.matcher, made)
+        if old is not None and stage is not None:
+            # Not while the mutex is held: what runs still may look at the hooks.
+            old.stop(flush=True)
+            _carry(old, stage.dispatcher)
 
     def drain(self, timeout: float | None = None) -> bool:
         """Wait until all that is queued now, or runs, is done; False if `timeout` came first.
@@ -220,6 +226,9 @@ class Hooks:
 
         Returns:
             The events whose hooks were not run.
+
+        Raises:
+            RejectedError: A hook called it, which would wait for itself.
         """
         stage = self._stage
         if stage is None or stage.dispatcher.stopped:
@@ -255,7 +264,7 @@ class Hooks:
         stage = self._stage
         if stage is not None and not stage.dispatcher.stopped:
             self.stop(flush=True, timeout=self.settings.close_timeout)
-        self.runner.stop()
+        self.runner.stop(self.settings.close_timeout)
         _open.discard(self)
 
     def after_fork(self) -> None:
@@ -281,19 +290,34 @@ class Hooks:
                     BeforeCalls(self.runner),
                     self._dispatcher(self.settings),
                 )
-                _open.add(self)
             return self._stage
 
-    def capturing(self, by: int) -> None:
-        """Note that a replay begins (1) or ends (-1): its commits go through the stage."""
+    def capture(self) -> None:
+        """Have commits go through the stage from now on: a replay begins.
+
+        Those of every handle that this process has of the store, or gets. And there is no end to
+        it: a function that took too long, or a task that a hook has left behind, may write when
+        the replay is over, and what was dry must stay so.
+        """
+        stage, lineage = self._stage, self._kernel.info.lineage
+        if stage is not None and stage.capturing:
+            return
+        _caught.add(lineage)
+        for hooks in _all():
+            if hooks._kernel.info.lineage == lineage:
+                hooks._catch()
+
+    def _catch(self) -> None:
         stage = self.stage()
         with self._mutex:
-            stage.capturing += by
-            self._kernel.ephemeral.guard = guard_ephemeral if stage.capturing else None
-            self._install()
+            if not stage.capturing:
+                stage.capturing = True
+                self._kernel.guard(partial(guard_direct, self._kernel.info.lineage))
+                self._install()
 
     def _dispatcher(self, settings: HookSettings) -> Dispatcher:
-        return Dispatcher(settings, AfterCalls(self.runner), self._kernel.clock)
+        calls = AfterCalls(self.runner, BaseException)  # nothing may end the threads of the queue
+        return Dispatcher(settings, calls, self._kernel.clock)
 
     def _matcher(self) -> Matcher:
         return Matcher(self._address.tenant, tuple(self._hooks), self._state)
@@ -321,7 +345,7 @@ class Hooks:
         """Put the stage in front of the lane, and listen to the feed, only where that is needed."""
         stage = self.stage()
         stage.use(self._matcher(), self.settings)
-        needed = bool(self._hooks) or stage.capturing > 0
+        needed = bool(self._hooks) or stage.capturing
         self._kernel.before = stage if needed else None
         listens = any(hook.phase == "after" for hook in self._hooks)
         if listens and self._end is None:
@@ -348,20 +372,29 @@ def _figures(hook: Hook) -> dict[str, Any]:
 def _carry(old: Dispatcher, new: Dispatcher) -> None:
     """Go on counting where another queue ends."""
     for name in ("delivered", "dropped", "not_run", "waited", "refused"):
-        setattr(new, name, getattr(old, name))
+        setattr(new, name, getattr(new, name) + getattr(old, name))
 
 
 _open: weakref.WeakSet[Hooks] = weakref.WeakSet()
+_caught: set[bytes] = set()  # lineages of stores that were replayed in this process
+
+
+def _all() -> list[Hooks]:
+    while True:
+        try:
+            return list(_open)
+        except RuntimeError:  # a store was opened this very moment
+            continue
 
 
 def _after_fork() -> None:
-    for hooks in list(_open):
+    for hooks in _all():
         hooks.after_fork()
 
 
 def _finish_all() -> None:
     # Registered after the kernel's, so it runs before that closes the stores.
-    for hooks in list(_open):
+    for hooks in _all():
         with suppress(StateError):
             hooks.close()
 

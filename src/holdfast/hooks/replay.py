@@ -22,7 +22,7 @@ from holdfast.hooks.event import REDACTED, SENSITIVE, HookEvent, Refused, idempo
 from holdfast.hooks.hook import Hook, name_of, unused_name
 from holdfast.hooks.marking import load_hook, mark_of
 from holdfast.hooks.report import ReplayReport, ReplayResult
-from holdfast.hooks.running import TookTooLongError
+from holdfast.hooks.running import class_of
 from holdfast.hooks.selection import Selection, select
 from holdfast.store import history
 from holdfast.store.codec import decode, encode
@@ -112,23 +112,17 @@ class Replay:
         wanted = select("after", "*", key)
         results: list[ReplayResult] = []
         count = 0
-        self._hooks.capturing(1)
-        try:
-            for change in self._changes(since, until, scope):
-                if correlation is not None and change.correlation_id != correlation:
-                    continue
-                if not wanted.takes_key(change.key):
-                    continue
-                count += 1
-                for hook in played:
-                    if _hears(hook, change):
-                        results.append(
-                            self._one(
-                                hook, change, modify, compare or _NOTHING, dry_run, idempotent
-                            )
-                        )
-        finally:
-            self._hooks.capturing(-1)
+        for change in self._changes(since, until, scope):
+            if correlation is not None and change.correlation_id != correlation:
+                continue
+            if not wanted.takes_key(change.key):
+                continue
+            count += 1
+            for hook in played:
+                if _hears(hook, change):
+                    results.append(
+                        self._one(hook, change, modify, compare or _NOTHING, dry_run, idempotent)
+                    )
         return ReplayReport(dry_run, count, results)
 
     # --- what is replayed -----------------------------------------------------------------
@@ -259,6 +253,7 @@ class Replay:
         own.dry_run = dry
         cause = f"replay:{change.commit_id}"
         capture = Capture(self._kernel, dry=dry, seed=seed, cause=cause)
+        self._hooks.capture()
         caught = CAPTURE.set(capture)
         result, error, veto = None, None, None
         try:
@@ -281,7 +276,7 @@ class Replay:
         if hook.phase == "before":
             outcome |= {"value": own.new, "veto": veto}
         if error is not None:
-            outcome = {"error": type(error).__name__}
+            outcome = {"error": class_of(error)}
         return Run(outcome, capture, error, veto, result)
 
     def _as_it_is(self, event: HookEvent, run: Run) -> dict[str, Any]:
@@ -393,9 +388,6 @@ def _result(
     if run is not None:
         error = run.error
     status = "error" if error is not None else "different" if found else "identical"
-    name = None
-    if error is not None:
-        name = "timeout" if isinstance(error, TookTooLongError) else type(error).__name__
     return ReplayResult(
         revision=change.revision,
         scope=change.scope,
@@ -405,7 +397,7 @@ def _result(
         hook=hook.name,
         status=status,
         differences=tuple(found or ()),
-        error=name,
+        error=None if error is None else class_of(error),
         veto=None if run is None else run.veto,
         writes=() if run is None else tuple(run.capture.writes),
         events=() if run is None else tuple(run.capture.events),

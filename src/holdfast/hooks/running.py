@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,20 @@ _THREADS: Final = 64  # that may hang in functions which took too long
 
 class TookTooLongError(Exception):
     """A function did not return in time."""
+
+
+class BrokeOffError(Exception):
+    """A function ended with what is no `Exception` (its ``__cause__``): an exit, a cancellation.
+
+    It was meant for the function's own thread or task, and must not end that of who waits for it.
+    """
+
+
+def class_of(error: BaseException) -> str:
+    """Return what is told of an error: the name of its class, and no text."""
+    if isinstance(error, BrokeOffError):
+        return type(error.__cause__).__name__
+    return "timeout" if isinstance(error, TookTooLongError) else type(error).__name__
 
 
 class Call:
@@ -64,8 +79,11 @@ class Call:
 
     def outcome(self) -> Any:
         """Return the result, or raise the error."""
-        if self.error is not None:
-            raise self.error
+        error = self.error
+        if error is not None and not isinstance(error, Exception):
+            raise BrokeOffError from error
+        if error is not None:
+            raise error
         return self.result
 
 
@@ -119,28 +137,41 @@ class LoopThread:
 
         self.loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._mutex = threading.Lock()
+        self._ended = False
         self.thread = threading.Thread(target=self._serve, name="holdfast-hooks", daemon=True)
         self.thread.start()
 
     def start(self, call: Call) -> None:
-        """Run the coroutine of a call."""
-        self.loop.call_soon_threadsafe(self._begin, call)
+        """Run the coroutine of a call.
+
+        Raises:
+            RuntimeError: The loop has ended.
+        """
+        with self._mutex:
+            if self._ended:
+                raise RuntimeError("the hooks' event loop has ended")
+            self.loop.call_soon_threadsafe(self._begin, call)
 
     def cancel(self, call: Call) -> None:
         """Cancel it."""
         self.loop.call_soon_threadsafe(self._cancel, call)
 
-    def stop(self) -> None:
-        """End the loop, with what still runs in it."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+    def stop(self, timeout: float | None) -> None:
+        """End the loop, with what still runs in it; wait for that at most so many seconds."""
+        with suppress(RuntimeError):  # it is closed
+            self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self.thread:
-            self.thread.join()
+            self.thread.join(timeout)  # a coroutine that blocks is not to block who ends
 
     def _serve(self) -> None:
         import asyncio
 
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
+        with self._mutex:
+            self._ended = True
+        self.loop.run_until_complete(asyncio.sleep(0))  # begin what came before that
         for task in self._tasks:
             task.cancel()
         self.loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
@@ -181,21 +212,22 @@ class Runner:
         self._threads: Threads | None = None
         self._loop: LoopThread | None = None
 
-    def stop(self) -> None:
-        """End what was started here."""
+    def stop(self, timeout: float | None) -> None:
+        """End what was started here; wait for that at most so many seconds."""
         with self._mutex:
             threads, self._threads = self._threads, None
             loop, self._loop = self._loop, None
         if threads is not None:
             threads.stop()
         if loop is not None:
-            loop.stop()
+            loop.stop(timeout)
 
     def run(self, fn: Callable[[Any], Any], event: Any, timeout: float | None) -> Any:
         """Call ``fn(event)`` for a thread and return its result.
 
         Raises:
             TookTooLongError: It did not return in time.
+            BrokeOffError: It ended its own thread or task.
         """
         awaits = is_async(fn)
         if not awaits and timeout is None:
@@ -231,6 +263,8 @@ class Runner:
             if timeout is None:
                 return fn(event)
             return await self._in_thread(fn, event, timeout)
+        task = asyncio.current_task()
+        wanted = 0 if task is None else task.cancelling()
         try:
             async with asyncio.timeout(timeout) as limit:
                 return await fn(event)
@@ -238,6 +272,10 @@ class Runner:
             if limit.expired():
                 raise TookTooLongError from None
             raise
+        except asyncio.CancelledError as error:
+            if task is None or task.cancelling() > wanted:
+                raise
+            raise BrokeOffError from error  # nobody cancelled the caller
 
     async def _in_thread(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.correlation import current, enter, leave
 from holdfast.errors import StateError
 from holdfast.failover.kernel import FailoverKernel
-from holdfast.hooks.before import Ask, BeforeHooks, Pause, Read, Request, Requests
+from holdfast.hooks.before import OPERATIONS, Ask, BeforeHooks, Pause, Read, Request, Requests
 from holdfast.hooks.calling import DEPTH, Noted, context_of, depth_within, inside
 from holdfast.hooks.capture import CAPTURE
 from holdfast.hooks.event import committed
@@ -17,6 +17,7 @@ from holdfast.store.retrying import backoff
 
 if TYPE_CHECKING:
     from holdfast.hooks.calling import AfterCalls, BeforeCalls
+    from holdfast.hooks.capture import Capture
     from holdfast.hooks.dispatch import Dispatcher
     from holdfast.hooks.matching import Matcher
     from holdfast.hooks.settings import HookSettings
@@ -30,7 +31,7 @@ class Stage:
 
     Attributes:
         matcher: Its hooks.
-        capturing: How many replays run.
+        capturing: There was a replay; what it runs, and what that left behind, is caught.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Stage:
         before: BeforeCalls,
         dispatcher: Dispatcher,
     ) -> None:
-        self.capturing = 0
+        self.capturing = False
         self.dispatcher = dispatcher
         self.use(matcher, dispatcher.settings)
         self._kernel, self._after, self._before = kernel, after, before
@@ -62,23 +63,51 @@ class Stage:
         for op in intent.ops:
             if of(op.owner) is not None:
                 return True
-        return self.capturing > 0 and CAPTURE.get() is not None
+        return self.capturing and CAPTURE.get() is not None
 
     # --- around a commit ------------------------------------------------------------------
 
     def run(self, intent: Intent, submit: Callable[[Intent], None]) -> None:
         """Have hooks look at a commit, commit it, have hooks look at what it did."""
-        capture = CAPTURE.get() if self.capturing else None
-        if capture is not None:
-            intent = capture.take(intent)
-            if capture.dry:
-                return
+        capture = self._capture() if self.capturing else None
+        if capture is None:
+            self._run(intent, submit)
+        elif not capture.take(intent):
+            try:
+                self._run(intent, submit)
+            finally:
+                capture.done(intent)
+
+    async def run_async(self, intent: Intent, submit: Callable[[Intent], Awaitable[None]]) -> None:
+        """Do the same for a task."""
+        capture = self._capture() if self.capturing else None
+        if capture is None:
+            await self._run_async(intent, submit)
+        elif not capture.take(intent):
+            try:
+                await self._run_async(intent, submit)
+            finally:
+                capture.done(intent)
+
+    def _capture(self) -> Capture | None:
+        """Return what catches a commit that is made here.
+
+        What hooks do because of a commit that a replay has really made is no work of the replayed
+        hook: it is done as ever, and where that commit is repeated, not again.
+        """
+        capture = CAPTURE.get()
+        if capture is None or capture.lineage != self._kernel.info.lineage:
+            return None
+        return None if not capture.dry and DEPTH.get() > 1 else capture
+
+    def _run(self, intent: Intent, submit: Callable[[Intent], None]) -> None:
         depth = depth_within(self._settings.max_depth)
         noted = intent.noted = Noted(depth)
         if self._plain:
             submit(intent)
         else:
-            before, reserved = self._begin(intent)
+            dispatcher = self.dispatcher
+            before, reserved = self._begin(intent, dispatcher)
             try:
                 if before:
                     self._drive(intent, depth, submit)
@@ -86,7 +115,7 @@ class Stage:
                     submit(intent)
             finally:
                 if reserved:
-                    self.dispatcher.release(reserved)
+                    dispatcher.release(reserved)
         intent.noted = None  # they would hold each other
         commit = noted.commit
         if commit is not None:
@@ -94,51 +123,41 @@ class Stage:
                 self._inline(commit, depth)
             if self._waits and depth == 0:  # a hook that waited would wait for itself
                 self.dispatcher.wait_for_room()
-        if capture is not None:
-            capture.done(intent)
 
-    async def run_async(self, intent: Intent, submit: Callable[[Intent], Awaitable[None]]) -> None:
-        """Do the same for a task."""
-        capture = CAPTURE.get() if self.capturing else None
-        if capture is not None:
-            intent = capture.take(intent)
-            if capture.dry:
-                return
+    async def _run_async(self, intent: Intent, submit: Callable[[Intent], Awaitable[None]]) -> None:
         depth = depth_within(self._settings.max_depth)
         noted = intent.noted = Noted(depth)
-        if self._plain:
-            await submit(intent)
-        else:
-            before, reserved = self._begin(intent)
-            try:
+        dispatcher, reserved = self.dispatcher, 0  # settings may change meanwhile
+        try:
+            if self._plain:
+                await submit(intent)
+            else:
+                before, reserved = self._begin(intent, dispatcher)
                 if before:
                     await self._drive_async(intent, depth, submit)
                 else:
                     await submit(intent)
-            finally:
-                if reserved:
-                    self.dispatcher.release(reserved)
-        intent.noted = None  # they would hold each other
-        commit = noted.commit
-        if commit is not None:
-            if self.matcher.inline:
+        finally:  # also of a task that was cancelled while the lane had its commit
+            if reserved:
+                dispatcher.release(reserved)
+            intent.noted = None  # they would hold each other
+            commit = noted.commit
+            if commit is not None and self.matcher.inline:
                 await self._inline_async(commit, depth)
-            if self._waits and depth == 0:  # a hook that waited would wait for itself
-                await self.dispatcher.wait_for_room_async()
-        if capture is not None:
-            capture.done(intent)
+        if commit is not None and self._waits and depth == 0:  # a hook would wait for itself
+            await self.dispatcher.wait_for_room_async()
 
-    def _begin(self, intent: Intent) -> tuple[bool, int]:
+    def _begin(self, intent: Intent, dispatcher: Dispatcher) -> tuple[bool, int]:
         """Return whether a commit has before-hooks, and how much room is set aside for it."""
         before, queued, of = False, 0, self.matcher.of
         for op in intent.ops:
             match = of(op.owner)
             if match is not None:
                 before = before or match.before
-                queued += match.queued
+                queued += match.queued and op.kind in OPERATIONS  # nobody asks for an expiry
         reserved = queued if self._settings.overflow == "error" else 0
         if reserved:
-            self.dispatcher.reserve(reserved)
+            dispatcher.reserve(reserved)
         return before, reserved
 
     # --- before ---------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class Recorder:
             duration_ms: How long it took, if that was measured.
             correlation: What it belongs to.
         """
-        if isinstance(error, _SILENT) or self._kernel.closed or self._kernel.settings.read_only:
+        if isinstance(error, _SILENT) or not self._may():
             return
         if isinstance(error, _HOPELESS):
             self._lose()
@@ -98,9 +98,19 @@ class Recorder:
         correlation: Correlation,
     ) -> None:
         """Record that scopes were read; what is told of each holds no value."""
-        if not self._kernel.closed and not self._kernel.settings.read_only:
+        if self._may():
             told = [(scope, {"operation": operation, **fields}) for scope, fields in events]
             self._record(READ, told, correlation)
+
+    def _may(self) -> bool:
+        """Say whether anything can be written here, and may be: in a dry run it may not."""
+        if self._kernel.closed:
+            return False
+        try:
+            self._kernel.admit_direct()
+        except StateError:
+            return False
+        return True
 
     def _key(self, scope: StateScope | None, key: Any) -> str | None:
         try:

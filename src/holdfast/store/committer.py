@@ -52,7 +52,7 @@ class Committer:
         self._partitions = partitions
         self._rules = Rules(clock.now_ns, payloads, chain_key, partitions, engine.traits)
         self._committed = committed
-        self.feed = Feed(partitions.count)
+        self.feed = Feed()
         self.fence: tuple[bytes, bytes] | None = None
         self.after_fork()
         self.degraded: str | None = None

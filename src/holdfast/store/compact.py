@@ -72,14 +72,14 @@ def stored_policies(kernel: Kernel) -> list[HistoryPolicy]:
 
 def store_policies(kernel: Kernel, policies: Sequence[HistoryPolicy]) -> None:
     """Store policies for every later compaction, whoever runs it."""
-    kernel.refuse_read_only()
+    kernel.admit_direct()
     row = msgspec.msgpack.encode([policy.to_data() for policy in policies])
     kernel.engine.write(Durability.SYNC, lambda _: Batch(puts=[(layout.RETENTION, row)]))
 
 
 def compact(kernel: Kernel, policies: Sequence[HistoryPolicy]) -> CompactReport:
     """Trim what `policies` give up, then reclaim space."""
-    kernel.refuse_read_only()
+    kernel.admit_direct()
     kernel.sweep()
     retention = Retention(policies)
     versions = commits = 0
@@ -284,7 +284,7 @@ def train_dictionary(kernel: Kernel, samples: int = 5000) -> bool:
     Returns:
         Whether a dictionary was made (there must be enough values that resemble each other).
     """
-    kernel.refuse_read_only()
+    kernel.admit_direct()
     payloads: list[bytes] = []
     position, end = layout.DATA, after(layout.DATA)
     while len(payloads) < samples:

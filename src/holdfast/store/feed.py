@@ -73,18 +73,16 @@ class Feed:
         failures: How often an observer raised.
     """
 
-    def __init__(self, partitions: int = 1) -> None:
+    def __init__(self) -> None:
         self.observers: tuple[Observer, ...] = ()
         self.failures = 0
-        self._mutex = threading.Lock()
-        self._partitions = partitions
         self.after_fork()
 
     def after_fork(self) -> None:
         """Make locks anew: their holders are not here. Observers of the parent stay behind."""
         self.observers = ()
         self._mutex = threading.Lock()
-        self._order = [threading.Lock() for _ in range(self._partitions)]
+        self._order: dict[int, threading.Lock] = {}  # by partition, made when first needed
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Tell `observer` from now on; return what ends that."""
@@ -112,10 +110,7 @@ class Feed:
 
         Two lanes may write one partition: the engine orders the commits, and this the telling.
         """
-        if self._partitions == 1 or not self.observers:
-            yield
-            return
         with ExitStack() as held:
             for partition in sorted(among):
-                held.enter_context(self._order[partition])
+                held.enter_context(self._order.setdefault(partition, threading.Lock()))
             yield

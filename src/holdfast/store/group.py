@@ -43,7 +43,7 @@ from holdfast.store.journal import (
 from holdfast.store.partitions import Partitions
 from holdfast.store.payload import Payloads
 from holdfast.store.record import CHECKSUM, describe, parse
-from holdfast.store.step import Step, conflict
+from holdfast.store.step import Step, moved
 from holdfast.store.value import Operation
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -383,9 +383,7 @@ class GroupBuilder:
                 if not found.expires_ns or found.expires_ns > self.time_ns:
                     actual = found.revision
             if actual != expected:
-                error = conflict(place, expected, actual, "revision")
-                error.reason = "revision"
-                raise error
+                raise moved(place, expected, actual)
 
     def _check_ranges(self, ranges: list[tuple[bytes, bytes]], since: Sequence[int]) -> None:
         reached = {p for each in ranges for p in self._rules.partitions.covering(*each)}

@@ -9,6 +9,7 @@ import atexit
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -335,6 +336,21 @@ class Kernel:
         """
         if self.settings.read_only:
             raise ReadOnlyError("the store is open for reading only")
+
+    def admit_direct(self) -> None:
+        """Refuse what is written at once, and is no commit, where only commits may be made.
+
+        Raises:
+            ReadOnlyError: The store is open for reading.
+            RejectedError: The guard says so.
+        """
+        self.refuse_read_only()
+        if self.ephemeral.guard is not None:
+            self.ephemeral.guard()
+
+    def guard(self, guard: Callable[[], None]) -> None:
+        """Have `guard` raise where nothing but commits may be made."""
+        self.ephemeral.guard = guard
 
     def admit(self, intent: Intent) -> None:
         """Refuse what can never be committed, before it is queued.

@@ -266,3 +266,10 @@ def conflict(place: bytes, expected: int, actual: int, reason: str) -> ConflictE
         actual=actual,
         reason=reason,
     )
+
+
+def moved(place: bytes, expected: int, actual: int) -> ConflictError:
+    """Return the error for a key that is not what a transaction has read: trying again may help."""
+    error = conflict(place, expected, actual, "revision")
+    error.reason = "revision"  # also where it read nothing, and there is something now
+    return error

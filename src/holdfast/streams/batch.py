@@ -130,9 +130,12 @@ class Batch:
             error: What went wrong; its class (or code) is kept with a dead letter, never its text.
 
         Raises:
+            InvalidArgumentError: It was acknowledged before, or is not of this batch.
             LeaseLostError: Another worker has taken over.
         """
         at = self.acked if failed is None else self._index(failed)
+        if failed is not None and at < self.acked < len(self.changes):
+            raise InvalidArgumentError("the change has been acknowledged")
         if at >= len(self.changes):
             return
         blamed = failed is not None or at + 1 == len(self.changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -36,6 +37,7 @@ class Consumer:
         self._streams = streams
         self._consumers = consumers
         self._desk = desk
+        self._running = False
         self.name = name
         self.counts: Counts = desk.counts
 
@@ -103,20 +105,32 @@ class Consumer:
             timeout: End when nothing has come for so many seconds; 0 works off what is there.
 
         Raises:
+            InvalidArgumentError: `handler` is a coroutine function: await an `AsyncConsumer`.
             HorizonError, DivergedError: See `poll`.
         """
         check_timeout(timeout)
         check_by(by)
-        while (batch := self._poll(timeout, stop)) is not None:
-            try:
-                self._work(batch, handler, by, stop)
-            except LeaseLostError:
-                continue
-            except StateError as error:
-                if not is_absence(self._streams.kernel, error):
-                    raise
-            if self._desk.ended or (stop is not None and stop.is_set()):
-                break
+        if inspect.iscoroutinefunction(handler):
+            raise InvalidArgumentError(
+                "a handler of this face is a plain function",
+                hint="holdfast.open_async has consumers that await",
+            )
+        self._running = True
+        try:
+            while (batch := self._poll(timeout, stop)) is not None:
+                try:
+                    self._work(batch, handler, by, stop)
+                except LeaseLostError:
+                    continue
+                except StateError as error:
+                    if not is_absence(self._streams.kernel, error):
+                        raise
+                if self._desk.ended or (stop is not None and stop.is_set()):
+                    break
+        finally:
+            self._running = False  # before looking: `stop` says first that it ends, and looks then
+            if self._desk.ended:
+                self._desk.end()
 
     def _work(
         self, batch: Batch, handler: Callable[[Any], object], by: By, stop: threading.Event | None
@@ -124,13 +138,12 @@ class Consumer:
         done: Item | None = None
         try:
             if by == "batch":
-                handler(batch)
+                _call(handler, batch)
             else:
                 for done in batch:
-                    handler(done)
+                    _call(handler, done)
                     if self._desk.ended or (stop is not None and stop.is_set()):
-                        batch.ack(done)
-                        return
+                        break
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
             batch.nack(done, error)
             return
@@ -138,7 +151,7 @@ class Consumer:
             with suppress(StateError):
                 self._ack_before(batch, done)
             raise
-        batch.ack()
+        batch.ack(done)
 
     @staticmethod
     def _ack_before(batch: Batch, failed: Item | None) -> None:
@@ -171,8 +184,13 @@ class Consumer:
     # --- end ------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End every `poll`, loop and `run`, and give the lease back. From any thread."""
-        self._desk.end()
+        """End every `poll`, loop and `run`, and give the lease back. From any thread.
+
+        A `run` ends, and gives it back, when the change under way is done and acknowledged.
+        """
+        self._desk.halt()
+        if not self._running:
+            self._desk.end()
 
     close = stop
 
@@ -189,6 +207,13 @@ class Consumer:
 
     def __repr__(self) -> str:
         return f"<Consumer {self.name!r}>"
+
+
+def _call(handler: Callable[[Any], object], what: object) -> None:
+    answer = handler(what)
+    if inspect.iscoroutine(answer):  # to acknowledge it would lose the change
+        answer.close()
+        raise TypeError("the handler returned a coroutine, which nobody awaits")
 
 
 def check_by(by: str) -> None:

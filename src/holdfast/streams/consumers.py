@@ -197,7 +197,7 @@ class Consumers:
             HorizonError: The journal no longer reaches back to `to`.
             DivergedError: `to` lies in another history, or in the future.
         """
-        self._kernel.refuse_read_only()
+        self._kernel.admit_direct()
         name = self._named(name)
         if to == "now":
             to = self._streams.now()
@@ -212,7 +212,7 @@ class Consumers:
 
     def delete(self, name: str) -> bool:
         """Delete a consumer with its dead letters; say whether it was there."""
-        self._kernel.refuse_read_only()
+        self._kernel.admit_direct()
         there = self._ledger(self._named(name)).delete()
         self._streams.touch()
         return there
@@ -223,7 +223,7 @@ class Consumers:
         Raises:
             InvalidArgumentError: There is no such consumer, or no such dead letter.
         """
-        self._kernel.refuse_read_only()
+        self._kernel.admit_direct()
         self.status(name)
         ledger = self._ledger(name)
         if id is not None:
@@ -241,7 +241,7 @@ class Consumers:
         Raises:
             InvalidArgumentError: There is no such consumer, or no such dead letter.
         """
-        self._kernel.refuse_read_only()
+        self._kernel.admit_direct()
         self._ledger(self._named(name)).discard(parse_letter_id(id))
         self._streams.touch()
 
@@ -259,7 +259,7 @@ class Consumers:
         durability: Durability | str,
     ) -> Desk:
         """Return the desk of a consumer, which is made if it is not there."""
-        self._kernel.refuse_read_only()
+        self._kernel.admit_direct()
         name = self._named(name)
         for what, number in (("batch", batch), ("max_attempts", max_attempts)):
             if type(number) is not int or not 1 <= number <= 1_000_000:

@@ -149,8 +149,8 @@ class Desk:
                 return letter
         if self._cursor.attempts:
             cursor, now_ns = self._ledger.look()
-            left = 0.0 if cursor is None else (cursor.retry_ns - now_ns) / 1e9
-            if left > 0:
+            left = 0.0 if cursor is None else self._left(cursor.retry_ns, now_ns)
+            if left:
                 return left
         while self._stretch is None or self._at >= len(self._stretch.items):
             if not self._read():
@@ -201,8 +201,8 @@ class Desk:
         _, now_ns = self._ledger.look()
         self._letter_in = None
         for revision, number, letter in self._ledger.letters(queued=True):
-            left = (letter.retry_ns - now_ns) / 1e9
-            if left > 0:
+            left = self._left(letter.retry_ns, now_ns)
+            if left:
                 self._letter_in = min(left, self._letter_in or left)
             else:
                 item = show_letter(source_of(self._kernel), revision, letter)
@@ -210,6 +210,14 @@ class Desk:
                 self._out = Batch(self, [item], 0, letter.attempts + 1, (revision, number))
                 return self._out
         return None
+
+    def _left(self, retry_ns: int, now_ns: int) -> float:
+        """Return the seconds until something is tried again; 0 where its time has come.
+
+        So it has where it lies further away than any retry waits: the clock was put back.
+        """
+        left = (retry_ns - now_ns) / 1e9
+        return left if 0 < left <= self._terms.retry.most + 1e-6 else 0.0  # as waits are rounded
 
     # --- taking back ----------------------------------------------------------------------
 
@@ -336,12 +344,16 @@ class Desk:
 
     def _due_in(self) -> float:
         since = self._kernel.clock.now_ns() - self._renewed_ns
+        if since < 0:  # the clock was put back, and the lease lies too far ahead
+            return 0.0
         return (self._terms.lease_ns / 3 - since) / 1e9
 
     def due(self) -> float | None:
         """Return the seconds until the lease is to be renewed: while we work, or wait for work."""
-        if not self._claim.epoch or self.ended or not (self._out is not None or self.waiting):
-            return self._terms.lease_ns / 3e9 if self._claim.epoch and not self.ended else None
+        if not self._claim.epoch:
+            return None
+        if self._out is None and (self.ended or not self.waiting):
+            return None if self.ended else self._terms.lease_ns / 3e9
         return self._due_in()
 
     def renew(self) -> None:

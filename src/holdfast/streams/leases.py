@@ -93,7 +93,7 @@ def moved(cursor: Cursor, spot: Spot, now_ns: int) -> Cursor:
 
 def renewed(cursor: Cursor, now_ns: int, lease_ns: int) -> Cursor:
     """Return the cursor with a lease from now."""
-    return replace(cursor, lease_ns=max(cursor.lease_ns, now_ns + lease_ns))
+    return replace(cursor, lease_ns=now_ns + lease_ns)
 
 
 def failed(cursor: Cursor, now_ns: int, wait: float) -> Cursor:

@@ -277,6 +277,7 @@ class Ledger:
     # --- inside ---------------------------------------------------------------------------
 
     def _change(self, decide: Decide, durability: Durability) -> Cursor:
+        self._kernel.admit_direct()
         source = source_of(self._kernel)
         key = self._key(source)
         after: Cursor | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,7 @@ class Following:
         self._page: deque[Item] = deque()
         self._hashes: dict[int, bytes] = {}
         self._told = 0  # the revision of what was told last
+        self._reading = threading.Lock()  # a task that gives up leaves its read behind, in a thread
         self.bell: Bell = ringer.bell()
         self.position = position
         self.ended = False
@@ -52,6 +54,10 @@ class Following:
 
     def read(self) -> bool:
         """Read the next page; say whether there may be something to take, or more to read."""
+        with self._reading:
+            return self._read()
+
+    def _read(self) -> bool:
         if self._page:
             return True
         if self._kernel.closed or self._ringer.closed:
@@ -71,11 +77,10 @@ class Following:
             raise
         if page is None:
             return False
-        self._page.extend(page.items)
-        self._hashes = page.hashes
-        self._told = 0
-        if not self._page:
+        self._hashes, self._told = page.hashes, 0
+        if not page.items:
             self._settle()
+        self._page.extend(page.items)
         return True
 
     def _settle(self) -> None:
@@ -140,6 +145,8 @@ class Watch:
                 until_ns = now + round(self._timeout * 1e9) if until_ns is None else until_ns
                 if now >= until_ns:
                     break
+            if following.ended:  # its ring may have been taken for an older one
+                break
             left = None if until_ns is None else (until_ns - now) / 1e9
             self._ringer.wait(following.bell, left)
         following.end()
