@@ -61,22 +61,19 @@ class CorrelationContext:
     started_ns: int = 0
 
     def __post_init__(self) -> None:
-        check_text(self.id, "a correlation id")
-        for name in ("span", "parent", "component", "operation"):
-            if getattr(self, name) is not None:
-                check_text(getattr(self, name), name)
-        check_causes(self.causes)
-        if len(self.attributes) > MAX_ATTRIBUTES:
-            raise InvalidArgumentError(f"a step has at most {MAX_ATTRIBUTES} attributes")
-        for key, value in self.attributes.items():
-            check_text(key, "the name of an attribute")
-            if isinstance(value, str) and value:
-                check_text(value, f"attribute {key}")
-            elif not isinstance(value, str | int | float | bool) or not _is_small(value):
-                raise InvalidArgumentError(
-                    f"attribute {key} must be text, a number of 64 bits or a boolean",
-                    hint="put larger things into an event's data",
-                )
+        # What stands here is written as it is, beside the commits of others: nothing may be of
+        # another type than it is read back as, or change later.
+        put = object.__setattr__
+        put(self, "id", check_text(self.id, "a correlation id"))
+        put(self, "span", check_text(self.span, "span"))
+        for name in ("parent", "component", "operation"):
+            text = getattr(self, name)
+            if text is not None:
+                put(self, name, check_text(text, name))
+        put(self, "causes", check_causes(self.causes))
+        put(self, "attributes", _checked(self.attributes))
+        if type(self.started_ns) is not int or not _is_small(self.started_ns):
+            raise InvalidArgumentError("started_ns must be a number of nanoseconds")
 
     @classmethod
     def new(
@@ -97,7 +94,7 @@ class CorrelationContext:
             causes=_tuple(causes),
             component=component,
             operation=operation,
-            attributes=_frozen(attributes),
+            attributes=attributes or _NOTHING,
             started_ns=time.time_ns(),
         )
 
@@ -117,7 +114,7 @@ class CorrelationContext:
             causes=_tuple(causes),
             component=self.component if component is None else component,
             operation=operation,
-            attributes=_frozen(attributes),
+            attributes=attributes or _NOTHING,
             started_ns=time.time_ns(),
         )
 
@@ -199,7 +196,7 @@ def correlate(
             component=component,
             operation=operation,
             causes=_tuple(causes),
-            attributes=_frozen(attributes),
+            attributes=attributes or _NOTHING,
         )
     elif around is not None and id in (None, around.id):
         context = around.child(
@@ -247,7 +244,7 @@ def check_text(text: object, what: str) -> str:
     """
     try:
         if isinstance(text, str) and 0 < len(text.encode()) <= MAX_TEXT:
-            return text
+            return text if type(text) is str else str.__str__(text)
     except UnicodeEncodeError:
         pass
     raise InvalidArgumentError(f"{what} must be text of 1 to {MAX_TEXT} bytes")
@@ -262,9 +259,7 @@ def check_causes(causes: Sequence[str]) -> tuple[str, ...]:
     causes = _tuple(causes)
     if len(causes) > MAX_CAUSES:
         raise InvalidArgumentError(f"there are at most {MAX_CAUSES} causes")
-    for cause in causes:
-        check_text(cause, "a cause")
-    return causes
+    return tuple([check_text(cause, "a cause") for cause in causes])
 
 
 def _tuple(causes: Sequence[str]) -> tuple[str, ...]:
@@ -276,13 +271,32 @@ def _tuple(causes: Sequence[str]) -> tuple[str, ...]:
         raise InvalidArgumentError("causes are ids, in a list") from None
 
 
-def _frozen(attributes: Mapping[str, Attribute] | None) -> Mapping[str, Attribute]:
+def _checked(attributes: Mapping[str, Attribute] | None) -> Mapping[str, Attribute]:
+    """Return attributes as they are written and read back, in a mapping that stays as it is."""
     if not attributes:
         return _NOTHING
     if not isinstance(attributes, Mapping):
         raise InvalidArgumentError("attributes are a mapping of names to values")
-    return MappingProxyType(dict(attributes))
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise InvalidArgumentError(f"a step has at most {MAX_ATTRIBUTES} attributes")
+    found: dict[str, Attribute] = {}
+    for key, value in attributes.items():
+        name = check_text(key, "the name of an attribute")
+        if isinstance(value, str):
+            found[name] = check_text(value, f"attribute {name}") if value else ""
+        elif isinstance(value, bool):
+            found[name] = value
+        elif isinstance(value, int) and _is_small(value):
+            found[name] = int(value)
+        elif isinstance(value, float):
+            found[name] = float(value)
+        else:
+            raise InvalidArgumentError(
+                f"attribute {name} must be text, a number of 64 bits or a boolean",
+                hint="put larger things into an event's data",
+            )
+    return MappingProxyType(found)
 
 
-def _is_small(value: object) -> bool:
-    return not isinstance(value, int) or -(1 << 63) <= value < 1 << 64
+def _is_small(number: int) -> bool:
+    return -(1 << 63) <= number < 1 << 64

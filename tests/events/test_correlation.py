@@ -344,3 +344,59 @@ def test_a_bad_correlation_at_a_verb_is_refused(memory_store: Any, bad: Any) -> 
     with pytest.raises(InvalidArgumentError):
         state.timeline(bad)
     assert state.revision == 0
+
+
+class Id(str):
+    """A text of a type of its own, as some libraries have."""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"span": None},
+        {"span": 7},
+        {"started_ns": "now"},
+        {"started_ns": None},
+        {"started_ns": 1.5},
+        {"started_ns": 1 << 70},
+        {"attributes": {"a": b"x"}},
+        {"attributes": {"a": None}},
+    ],
+)
+def test_a_context_that_could_not_be_read_back_is_refused(wrong: dict[str, Any]) -> None:
+    """No header of the journal holds what does not decode."""
+    with pytest.raises(InvalidArgumentError):
+        CorrelationContext(**{"id": "run", "span": "s", **wrong})
+
+
+def test_a_context_holds_plain_values_of_its_own() -> None:
+    """What is written is of plain types, and nobody changes it after it was checked."""
+    given: dict[str, Any] = {"a": 1, "b": Id("x")}
+    causes = [Id("one")]
+    step = CorrelationContext(
+        id=Id("run"),
+        span=Id("s"),
+        component=Id("c"),
+        causes=causes,  # type: ignore[arg-type]
+        attributes=given,
+    )
+    given["c"] = object()
+    causes.append(Id("two"))
+    assert dict(step.attributes) == {"a": 1, "b": "x"}
+    assert step.causes == ("one",)
+    texts = (step.id, step.span, step.component, *step.causes, step.attributes["b"])
+    assert {type(text) for text in texts} == {str}
+
+
+def test_texts_of_other_types_fail_nobody(state: StateManager) -> None:
+    """An actor, a cause, a correlation and a commit id of a derived type are written as plain."""
+
+    class Bytes(bytes):
+        pass
+
+    options = {"actor": Id("ada"), "cause": Id("why"), "correlation": Id("run")}
+    state.set("global", "k", 1, commit_id=Bytes(b"x" * 16), **options)
+    state.events.emit(Id("done"), scope="global", causes=[Id("why")])
+    (change,) = state.changes()
+    assert (change.actor, change.cause, change.correlation_id) == ("ada", "why", "run")
+    assert [(e.name, e.causes) for e in state.events.read()] == [("done", ("why",))]
