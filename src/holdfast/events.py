@@ -103,6 +103,8 @@ class Events(EventReader):
     ) -> str:
         """Commit an event, as durable as a write of its scope, and return its id.
 
+        Sent again under the same `commit_id` it has the same id, and is there once.
+
         To commit an event together with changes, use ``tx.emit`` in a transaction.
 
         Args:
@@ -124,7 +126,8 @@ class Events(EventReader):
     ) -> Intent:
         """Return what an `emit` wants committed."""
         scope = self._address.scope(scope)
-        event = emitted(self._kernel.payloads, self._address, scope, name, data, causes)
+        commit_id = options.get("commit_id")
+        event = emitted(self._kernel.payloads, self._address, scope, name, data, causes, commit_id)
         intent = self._writer.intent([], scope, None, options)
         intent.events = [event]
         return intent

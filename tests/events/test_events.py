@@ -145,13 +145,38 @@ def test_transact_emits_once(state: StateManager) -> None:
 
 
 def test_emitting_again_under_a_commit_id(state: StateManager) -> None:
-    """A retry under the same id does nothing again."""
-    state.events.emit("once", 1, commit_id=b"x" * 16)
+    """A retry under the same id does nothing again, and names the event that is there."""
+    first = state.events.emit("once", 1, commit_id=b"x" * 16)
     revision = state.revision
-    state.events.emit("once", 1, commit_id=b"x" * 16)
+    assert state.events.emit("once", 1, commit_id=b"x" * 16) == first
     assert state.revision == revision
-    assert [e.data for e in state.events.read()] == [1]
+    assert [(e.id, e.data) for e in state.events.read()] == [(first, 1)]
     assert state.find_commit(b"x" * 16) == revision
+
+
+def test_a_transaction_again_under_a_commit_id(state: StateManager) -> None:
+    """Its events have the ids that they have in the commit that happened."""
+    told = []
+    for _ in range(2):
+        with state.transaction(commit_id=b"t" * 16) as tx:
+            tx.set(A, "k", 1)
+            told.append([tx.emit("one", scope=A), tx.emit("two", scope=B)])
+    assert told[0] == told[1]
+    assert [e.id for e in state.events.read()] == told[0]
+
+
+def test_a_commit_id_of_something_else_is_refused(open_store: Stores) -> None:
+    """An event is not taken for emitted where its id names another commit, or a tenant's."""
+    state = open_store()
+    acme = StateManager(state._kernel, tenant="acme", policies=[])
+    state.set(A, "k", 1, commit_id=b"s" * 16)
+    acme.events.emit("theirs", scope=A, commit_id=b"e" * 16)
+    for commit_id in (b"s" * 16, b"e" * 16):
+        with pytest.raises(InvalidArgumentError):
+            state.events.emit("ours", scope=A, commit_id=commit_id)
+    with pytest.raises(InvalidArgumentError):
+        state.set(A, "k", 2, commit_id=b"e" * 16)
+    assert (names(state), names(acme), state.get(A, "k")) == ([], ["theirs"], 1)
 
 
 def test_reads_select(state: StateManager) -> None:

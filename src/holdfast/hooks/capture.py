@@ -18,6 +18,7 @@ from holdfast.hooks.event import REDACTED
 from holdfast.keys import unpack_text
 from holdfast.store import intent as wanted
 from holdfast.store.codec import decode
+from holdfast.store.happening import event_id
 from holdfast.store.layout import split_place
 from holdfast.store.scope import StateScope, unpack_scope
 from holdfast.store.value import MISSING, StateClass
@@ -102,6 +103,8 @@ class Capture:
         if self._seed is not None and not intent.given:
             text = f"{self._seed}:{self._commits}".encode()
             intent.commit_id, intent.given = hashlib.sha256(text).digest()[:16], True
+            for number, event in enumerate(intent.events):
+                event.id = event_id(intent.commit_id, number, event.owner)
         return intent
 
     def done(self, intent: Intent) -> None:

@@ -341,15 +341,15 @@ class GroupBuilder:
 
     def _repeat(self, intent: Intent, revision: int) -> Outcome:
         """Return what the commit that had the same id first did, as the journal tells it."""
-        changed = self._changed_by(revision)
-        tenants = {place[: place.index(0)] for place in changed}
+        changed, told = self._done_by(revision)
+        tenants = {place[: place.index(0)] for place in changed | told}
+        if intent.events and told.isdisjoint([event.owner for event in intent.events]):
+            if changed.isdisjoint([op.place for op in intent.ops]):
+                raise _something_else()
         results: list[Any] = []
         for op in intent.ops:
             if tenants and op.place[: op.place.index(0)] not in tenants:
-                raise InvalidArgumentError(
-                    "this commit_id names a commit of something else",
-                    hint="make ids that are unique in the whole store: uuid4().bytes",
-                )
+                raise _something_else()
             if op.place in changed or not intent.loose:
                 results.append(op.place in changed)
             else:
@@ -361,16 +361,22 @@ class GroupBuilder:
                 )
         return Outcome(revision, results, repeated=True)
 
-    def _changed_by(self, revision: int) -> set[bytes]:
-        """Return the places that a commit of the journal, or of this group, changed."""
+    def _done_by(self, revision: int) -> tuple[set[bytes], set[bytes]]:
+        """Return the places that a commit of the journal, or of this group, changed.
+
+        And the owners of its events.
+        """
         at = revision - self._first
         if self._first and at >= 0:
-            return {c[0] for tail in self._tails for c in tail.commits[at][5]}
+            entries = [tail.commits[at] for tail in self._tails]
+            told = {event[1] for entry in entries if len(entry) > 6 for event in entry[7]}
+            return {change[0] for entry in entries for change in entry[5]}, told
         headers = [header_at(self._view, partition, revision) for partition in self.among]
         found = [header.commits[revision - header.first] for header in headers if header]
         if not found:
             raise CorruptionError("an indexed commit is gone", where=f"journal/{revision}")
-        return {change.place for commit in found for change in commit.changes}
+        told = {event.owner for commit in found for event in commit.events}
+        return {change.place for commit in found for change in commit.changes}, told
 
     # --- preconditions --------------------------------------------------------------------
 
@@ -552,6 +558,13 @@ def _sort_out(
             deletes.append(pair[0])
         else:
             puts.append(pair)  # type: ignore[arg-type]
+
+
+def _something_else() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "this commit_id names a commit of something else",
+        hint="make ids that are unique in the whole store: uuid4().bytes",
+    )
 
 
 def _event_entry(event: Emitted) -> tuple[Any, ...]:

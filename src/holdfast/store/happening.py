@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, Final
@@ -25,8 +26,16 @@ def emitted(
     name: str,
     data: Any,
     causes: Sequence[str] = (),
+    commit_id: bytes | None = None,
+    number: int = 0,
 ) -> Emitted:
     """Return an event that can be committed.
+
+    Args:
+        payloads, address: The store's, the tenant's.
+        scope, name, data, causes: As given.
+        commit_id: As given: the event gets the same id whenever it is sent again under this one.
+        number: Its place among the events of its commit.
 
     Raises:
         InvalidArgumentError: The name is empty, too long or has control characters, or a cause is
@@ -46,4 +55,10 @@ def emitted(
             actual=prepared.size,
         )
     owner = address.owner(scope)
-    return Emitted(os.urandom(16), owner, name, prepared, check_causes(causes))
+    id_ = event_id(commit_id, number, owner) if isinstance(commit_id, bytes) else os.urandom(16)
+    return Emitted(id_, owner, name, prepared, check_causes(causes))
+
+
+def event_id(commit_id: bytes, number: int, owner: bytes) -> bytes:
+    """Return the id of an event of a commit whose id is given: each time the same."""
+    return hashlib.sha256(commit_id + number.to_bytes(8) + owner).digest()[:16]
