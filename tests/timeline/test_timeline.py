@@ -30,6 +30,7 @@ from holdfast.clock import from_ns
 from holdfast.errors import InvalidArgumentError, InvalidKeyError, InvalidScopeError
 from holdfast.store import layout
 from holdfast.testing import FakeClock
+from holdfast.timeline.timeline import FORMATS
 from tests.conftest import QUICK, Stores
 
 A, B = "agent:a", "agent:b"
@@ -573,6 +574,8 @@ def test_failures_and_reads(state: StateManager) -> None:
         state.events.emit("state.read", {"duration_ms": 2.5, "operation": "scan"}, scope=A)
         state.events.emit("state.read", {"duration": float("nan")}, scope=A)
         state.events.emit("state.read", {"duration_s": 1e300}, scope=A)
+        state.events.emit("state.read", {"duration_s": 1e12}, scope=A)
+        state.events.emit("state.read", {"duration": timedelta.max}, scope=A)
     found = state.timeline("run-1")
     first, second, third, fourth, fifth, *absurd = found
     assert (first.kind, first.operation, first.key, first.error) == (
@@ -586,8 +589,10 @@ def test_failures_and_reads(state: StateManager) -> None:
     assert (third.kind, third.operation, third.key, third.error) == ("failed", "failed", None, None)
     assert (fourth.key, fourth.duration) == (None, None)
     assert fifth.duration == timedelta(milliseconds=2.5)
-    assert [e.duration for e in absurd] == [None, None]
+    assert [e.duration for e in absurd] == [None] * 4
     assert found.final_state == {}
+    for format in FORMATS:
+        assert found.render(format)
 
 
 def test_offsets_and_elapsed(memory_store: Stores) -> None:

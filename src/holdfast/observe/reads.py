@@ -37,8 +37,15 @@ def answer(
         return _recorded_batch(observation, watch, manager, args[0]), None
     result = fn(manager, *args, **kwargs)
     if watch.recorded:
-        watch.record_listing(len(result) if isinstance(result, list) else int(result or 0))
+        watch.record_listing(_count(result))
     return result, None
+
+
+def _count(result: Any) -> int:
+    """Return how many things a read found: of what is no list and no number, one or none."""
+    if isinstance(result, list):
+        return len(result)
+    return int(result) if isinstance(result, int) else int(result is not None)
 
 
 def without_default(args: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
