@@ -193,6 +193,9 @@ def test_reads_select(state: StateManager) -> None:
     assert names(state, name="order.*") == ["order.made", "order.paid", "order.paid"]
     assert names(state, name="*.paid") == ["order.paid", "order.paid"]
     assert names(state, name="Order.*") == []
+    assert names(state, name="[order]") == ["[order]"]
+    assert names(state, name="order.mad?") == []
+    assert names(state, name="*") == names(state)
     assert names(state, correlation="run-1") == ["order.made", "order.paid"]
     assert names(state, correlation="run-1", scope=B) == ["order.paid"]
     assert names(state, since=middle) == ["order.paid", "[order]"]
@@ -200,6 +203,22 @@ def test_reads_select(state: StateManager) -> None:
     assert names(state, limit=3) == ["order.made", "order.paid", "order.paid"]
     assert names(state, name="*.paid", limit=1) == ["order.paid"]
     assert names(state, limit=0) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": 5}, {"name": ""}, {"name": "a\nb"}, {"correlation": 5}, {"correlation": ""}]
+)
+def test_a_selection_that_is_none_is_refused(memory_store: Stores, wrong: dict[str, Any]) -> None:
+    """A bad name or correlation id is an error, and not a search without a find."""
+    with pytest.raises(InvalidArgumentError):
+        list(memory_store().events.read(**wrong))
+
+
+def test_names_are_found_in_any_form(memory_store: Stores) -> None:
+    """A name is kept in form NFC, and found by its other forms."""
+    state = memory_store()
+    state.events.emit("cafe\u0301.open")
+    assert names(state, name="cafe\u0301.*") == names(state, name="caf\u00e9.open") == ["café.open"]
 
 
 def test_a_scope_is_not_its_neighbour(state: StateManager) -> None:

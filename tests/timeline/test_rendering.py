@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast import StateClass, Timeline, TimelineEntry
+from holdfast import CorrelationContext, StateClass, Timeline, TimelineEntry
 from holdfast.errors import InvalidArgumentError
 from holdfast.store.lines import from_json
 from holdfast.timeline.scale import Scale
@@ -428,3 +428,17 @@ def test_the_axis_keeps_order(busy: list[tuple[int, int]]) -> None:
     ticks = scale.ticks()
     assert len(ticks) < 40
     assert [tick.place for tick in ticks] == sorted(tick.place for tick in ticks)
+
+
+def test_json_is_json_whatever_a_step_says() -> None:
+    """A number that JSON does not know is written as values are."""
+    step = CorrelationContext(id="run", span="s", attributes={"score": float("nan")})
+    found = Timeline(entries=(event(0, step),))
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    data = json.loads(found.render("json"), parse_constant=refuse)
+    assert data["entries"][0]["context"]["attributes"] == {
+        "score": {"$holdfast": "float", "value": "nan"}
+    }
