@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 import holdfast
 from holdfast import ConflictError, HorizonError, StateEvent, StateManager, correlate
+from holdfast.engines.memory import MemoryEngine
 from holdfast.errors import (
     InvalidArgumentError,
     InvalidValueError,
@@ -18,6 +21,7 @@ from holdfast.errors import (
 )
 from holdfast.store import history
 from holdfast.store.happening import MAX_EVENT_BYTES
+from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.store.value import Change
 from tests.conftest import Stores
 
@@ -409,3 +413,19 @@ def test_stores_from_before_events(golden: str, tmp_path: Path) -> None:
         assert names(state) == ["first"]
         assert [e.name for e in state.timeline("run-1")] == ["first"]
         assert state.verify() == []
+
+
+def test_a_commit_of_too_many_events_is_refused() -> None:
+    """Events count in the size of a commit, also with few or no changes, on both faces."""
+    engine = MemoryEngine()
+    engine.traits = replace(engine.traits, max_batch_bytes=100_000)  # type: ignore[misc]
+    state = StateManager(Kernel(engine, StoreSettings(sweep_every=0)))
+    for changes in (0, 1, 2):
+        with pytest.raises(LimitExceededError), state.transaction() as tx:
+            for number in range(changes):
+                tx.set(A, f"k{number}", 1)
+            for _ in range(3):
+                tx.emit("large", os.urandom(50_000))
+    state.events.emit("fits", os.urandom(50_000))
+    assert names(state) == ["fits"]
+    state.close()

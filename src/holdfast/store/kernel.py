@@ -345,7 +345,9 @@ class Kernel:
         """
         if self.settings.read_only:
             self.refuse_read_only()
-        if len(intent.ops) > 1 and intent.measure() > self.engine.traits.max_batch_bytes:
+        if not (len(intent.ops) > 1 or intent.events):
+            return
+        if intent.measure() > self.engine.traits.max_batch_bytes:
             raise LimitExceededError(
                 "this is too large for one atomic commit",
                 hint="split it: fewer keys at once, or scopes in parts by prefix",
@@ -355,7 +357,7 @@ class Kernel:
 
     def commit(self, intent: Intent) -> Intent:
         """Commit an intent and return it with its outcome, or raise why not."""
-        if self.settings.read_only or len(intent.ops) > 1:
+        if self.settings.read_only or len(intent.ops) > 1 or intent.events:
             self.admit(intent)
         if self.before is not None and self.before.wants(intent):
             self.before.run(intent, self.lane.submit)
