@@ -256,6 +256,20 @@ def test_failing_inside_the_lane_does_not_block(memory_store: Stores) -> None:
     assert len(events(state)) >= 1
 
 
+def test_recording_leaves_the_queue_to_writes(
+    memory_store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where very many writes wait, failures are counted and not queued on top of them."""
+    state = memory_store()
+    with monkeypatch.context() as patched, correlate("job"):
+        patched.setattr(state._kernel.lane, "depth", lambda: 10_000)
+        with pytest.raises(ConflictError):
+            state.set(A, "k", 1, if_revision=9)
+    recorder = state._observation.recorder
+    assert (recorder.recorded["state.failed"], recorder.lost) == (0, 1)
+    assert events(state) == []
+
+
 # --- recorded reads ---------------------------------------------------------------------------
 
 

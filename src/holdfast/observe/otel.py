@@ -1,7 +1,8 @@
 """Spans of OpenTelemetry for verbs. The only module that imports its API.
 
 Without an SDK the API does nothing. Attributes follow the semantic conventions of databases
-(https://opentelemetry.io/docs/specs/semconv/database/); none holds a key, an id or a value.
+(https://opentelemetry.io/docs/specs/semconv/database/); none holds a key
+or a value, and of ids only the correlation's.
 """
 
 from __future__ import annotations
