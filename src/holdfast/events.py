@@ -132,6 +132,7 @@ class Events(EventReader):
 
         Raises:
             InvalidArgumentError, InvalidValueError, LimitExceededError: Nothing is written.
+            ProtectionRequiredError: There is data, and policy says that the scope is sensitive.
         """
         intent = self.intent(name, data, scope, causes, options)
         self._kernel.commit(intent)
@@ -142,6 +143,7 @@ class Events(EventReader):
     ) -> Intent:
         """Return what an `emit` wants committed."""
         scope = self._address.scope(scope)
+        self._writer.guard_event(scope, data)
         commit_id = options.get("commit_id")
         event = emitted(self._kernel.payloads, self._address, scope, name, data, causes, commit_id)
         intent = self._writer.intent([], scope, None, options)

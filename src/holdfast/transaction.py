@@ -179,6 +179,7 @@ class StateTransaction:
         """Add an event to the commit, and return its id: it happens if, and only if, that does."""
         if not self._open:
             raise RejectedError("the transaction has ended", hint="begin another one")
+        self._writer.guard_event(scope, data)
         events, commit_id = self.core.events, self._commit_id
         payloads, address = self._kernel.payloads, self._address
         event = emitted(payloads, address, scope, name, data, causes, commit_id, len(events))

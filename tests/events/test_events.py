@@ -11,12 +11,21 @@ from typing import Any
 import pytest
 
 import holdfast
-from holdfast import ConflictError, HorizonError, StateEvent, StateManager, correlate
+from holdfast import (
+    ConflictError,
+    HorizonError,
+    ScopePolicy,
+    StateClass,
+    StateEvent,
+    StateManager,
+    correlate,
+)
 from holdfast.engines.memory import MemoryEngine
 from holdfast.errors import (
     InvalidArgumentError,
     InvalidValueError,
     LimitExceededError,
+    ProtectionRequiredError,
     RejectedError,
 )
 from holdfast.store import history
@@ -207,6 +216,18 @@ def test_reads_select(state: StateManager) -> None:
     assert names(state, limit=3) == ["order.made", "order.paid", "order.paid"]
     assert names(state, name="*.paid", limit=1) == ["order.paid"]
     assert names(state, limit=0) == []
+
+
+def test_data_in_a_sensitive_scope_is_refused(memory_store: Stores) -> None:
+    """What policy wants encrypted is no event's data; that something happened may be said."""
+    state = memory_store(policies=[ScopePolicy("user:*", state_class=StateClass.SENSITIVE)])
+    with pytest.raises(ProtectionRequiredError):
+        state.events.emit("seen", "secret", scope="user:ada")
+    with pytest.raises(ProtectionRequiredError), state.transaction() as tx:
+        tx.emit("seen", "secret", scope="user:ada")
+    state.events.emit("seen", scope="user:ada")
+    state.events.emit("seen", "open", scope=A)
+    assert [e.data for e in state.events.read()] == [None, "open"]
 
 
 @pytest.mark.parametrize(

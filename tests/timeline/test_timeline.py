@@ -617,8 +617,9 @@ def test_offsets_and_elapsed(memory_store: Stores) -> None:
 def test_the_class_of_an_event(memory_store: Stores) -> None:
     """An event is of the class that policy gives to its scope."""
     policies = [ScopePolicy("user:*", state_class=StateClass.SENSITIVE)]
-    state = memory_store(policies=policies)
-    state.events.emit("e", "secret", scope="user:ada", correlation="run")
+    before = memory_store()
+    before.events.emit("e", "secret", scope="user:ada", correlation="run")
+    state = StateManager(before._kernel, policies=policies)
     state.events.emit("e", "open", scope=A, correlation="run")
     first, second = state.timeline("run")
     assert (first.state_class, second.state_class) == (StateClass.SENSITIVE, None)
