@@ -211,6 +211,19 @@ def test_counts_are_exact_under_threads(memory_store: Stores) -> None:
     assert state.stats("agent:3").writes == 50
 
 
+def test_counting_changes_no_outcome(memory_store: Stores) -> None:
+    """What is no request, and an argument too many, end as they do where nobody counts."""
+    quiet, state = memory_store(), memory_store(metrics=True)
+    for each in (quiet, state):
+        wrong: Any = [SetOperation(A, "k", 1), 7, ()]
+        first, *refused = each.set_batch(wrong)
+        assert (first, each.get(A, "k")) == (1, 1)
+        assert [type(error) for error in refused] == [InvalidArgumentError] * 2
+        with pytest.raises(TypeError):
+            each.get(A, "k", None, int)  # type: ignore[call-overload]
+    assert state.metrics.snapshot()["operations"]["set_batch"]["outcomes"] == {"ok": 1}
+
+
 def test_both_faces_count_the_same() -> None:
     """The asynchronous verbs count once each, also those that hand on to the synchronous ones."""
 

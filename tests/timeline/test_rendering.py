@@ -442,3 +442,10 @@ def test_json_is_json_whatever_a_step_says() -> None:
     assert data["entries"][0]["context"]["attributes"] == {
         "score": {"$holdfast": "float", "value": "nan"}
     }
+
+
+@pytest.mark.parametrize("word", ["section", "title", "Click", "dateFormat", "excludes", "gantt"])
+def test_a_gantt_chart_takes_no_name_for_a_statement(word: str) -> None:
+    """A step may be called as one of Mermaid's statements is."""
+    found = Timeline(entries=(event(0, None, name=f"{word} x"),))
+    assert f"  · {word} x :" in found.render("gantt")
