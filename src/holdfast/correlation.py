@@ -30,6 +30,8 @@ MAX_CAUSES: Final = 64
 MAX_ATTRIBUTES: Final = 32
 
 _NOTHING: Final[Mapping[str, Attribute]] = MappingProxyType({})
+_OPTIONAL: Final = frozenset(("parent", "component", "operation"))
+_TEXTS: Final = (("id", "a correlation id"), ("span", "span"), *((n, n) for n in sorted(_OPTIONAL)))
 # https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags.
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -63,15 +65,16 @@ class CorrelationContext:
     def __post_init__(self) -> None:
         # What stands here is written as it is, beside the commits of others: nothing may be of
         # another type than it is read back as, or change later.
-        put = object.__setattr__
-        put(self, "id", check_text(self.id, "a correlation id"))
-        put(self, "span", check_text(self.span, "span"))
-        for name in ("parent", "component", "operation"):
-            text = getattr(self, name)
-            if text is not None:
-                put(self, name, check_text(text, name))
-        put(self, "causes", check_causes(self.causes))
-        put(self, "attributes", _checked(self.attributes))
+        for name, what in _TEXTS:
+            given = getattr(self, name)
+            if given is not None or name not in _OPTIONAL:
+                text = check_text(given, what)
+                if text is not given:
+                    object.__setattr__(self, name, text)
+        if self.causes != ():
+            object.__setattr__(self, "causes", check_causes(self.causes))
+        if self.attributes is not _NOTHING:
+            object.__setattr__(self, "attributes", _checked(self.attributes))
         if type(self.started_ns) is not int or not _is_small(self.started_ns):
             raise InvalidArgumentError("started_ns must be a number of nanoseconds")
 
