@@ -408,9 +408,7 @@ def test_the_filter_gives_every_record_the_correlation() -> None:
     assert add_correlation(None, "info", {"event": "x"}) == {"event": "x"}
 
 
-def test_an_id_cannot_split_a_line(
-    memory_store: Stores, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_id_cannot_split_a_line(memory_store: Stores, caplog: pytest.LogCaptureFixture) -> None:
     """What could begin a line of its own, or steer a terminal, is escaped in the fields of logs."""
     bad = "job\nERROR all is lost\x1b[2J\u202e"
     plain = "job\\u000aERROR all is lost\\u001b[2J\\u202e"

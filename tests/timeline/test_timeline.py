@@ -591,8 +591,8 @@ def test_failures_and_reads(state: StateManager) -> None:
     assert fifth.duration == timedelta(milliseconds=2.5)
     assert [e.duration for e in absurd] == [None] * 4
     assert found.final_state == {}
-    for format in FORMATS:
-        assert found.render(format)
+    for form in FORMATS:
+        assert found.render(form)
 
 
 def test_offsets_and_elapsed(memory_store: Stores) -> None:
