@@ -379,6 +379,35 @@ def test_a_listener_that_raises_fails_no_write() -> None:
     assert lane.items == 3
 
 
+def test_a_caller_that_cannot_be_woken_keeps_nobody_waiting() -> None:
+    """Where waking one of a group raises, the others are woken, and the lane goes on."""
+    begun, go = threading.Event(), threading.Event()
+
+    def run(group: object) -> None:
+        begun.set()
+        go.wait(30)
+
+    def refuse() -> None:
+        raise RuntimeError("gone")
+
+    lane = Lane(run, lead_inline=False)
+    leader = threading.Thread(target=lane.submit, args=(Intent([], Durability.OS),))
+    leader.start()
+    assert begun.wait(30)
+    intents = [Intent([], Durability.OS) for _ in range(3)]
+    done = threading.Event()
+    intents[0].wake = intents[1].wake = refuse
+    intents[2].wake = done.set
+    for intent in intents:
+        assert not lane.submit_waking(intent)
+    go.set()
+    leader.join(30)
+    assert done.wait(30)
+    lane.submit(Intent([], Durability.OS))
+    lane.close()
+    assert (lane.groups, lane.items) == (3, 5)
+
+
 def test_a_thread_that_does_not_start_leaves_nothing_queued(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

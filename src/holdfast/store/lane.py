@@ -242,7 +242,10 @@ class Lane:
             self._lead(group)
             for intent in group:
                 if intent.wake is not None:
-                    intent.wake()
+                    try:
+                        intent.wake()
+                    except Exception as error:  # noqa: BLE001 - the others wait, too
+                        _log.error("a caller could not be woken: %s", type(error).__name__)
 
     def _take(self) -> list[Intent]:
         queue = self._queue
