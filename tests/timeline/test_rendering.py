@@ -449,3 +449,15 @@ def test_a_gantt_chart_takes_no_name_for_a_statement(word: str) -> None:
     """A step may be called as one of Mermaid's statements is."""
     found = Timeline(entries=(event(0, None, name=f"{word} x"),))
     assert f"  · {word} x :" in found.render("gantt")
+
+
+def test_a_long_chain_is_no_wider_than_a_page() -> None:
+    """The tree of a chain grows with its length, and not with the square of it."""
+    spans = [context(f"s{n}", f"s{n - 1}" if n else None) for n in range(300)]
+    found = Timeline(entries=tuple(change(n, span) for n, span in enumerate(spans)))
+    lines = found.render("tree").splitlines()
+    assert len(lines) == 601
+    assert max(map(len, lines)) < 200
+    steps = [line for line in lines if "─ " in line]
+    assert [line for line in steps if line.endswith("after 299")] == steps[-1:]
+    assert "after" not in steps[5]
