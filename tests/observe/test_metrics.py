@@ -412,7 +412,7 @@ def test_sources_are_bounded(memory_store: Stores) -> None:
 def test_bad_names_of_sources_are_refused(memory_store: Stores, name: Any) -> None:
     """A name that is none for Prometheus, or is taken, is a typed error."""
     state = memory_store()
-    for bad in (name, "hooks"):
+    for bad in (name, "hooks", "lane", "storage"):
         with pytest.raises(InvalidArgumentError):
             state.metrics.source(bad, list)
 

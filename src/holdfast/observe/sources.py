@@ -21,6 +21,12 @@ Source = Callable[[], Iterable[Figure]]
 
 MAX_SERIES: Final = 1000  # of one source: labels of a hook that has ids in its name stay bounded
 
+#: Second words of the store's own metrics: two of one name would spoil the page for its reader.
+_OWN: Final = frozenset(
+    "cache change changes ephemeral events expired journal lane observer operation operations "
+    "recorded records revision source storage unrecorded up".split()
+)
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _log = logging.getLogger("holdfast.metrics")
 
@@ -48,7 +54,7 @@ class Sources:
                 f"{name!r} is no name of a source", hint="use lower-case letters, digits and _"
             )
         with self._mutex:
-            if name in self._sources:
+            if name in self._sources or name in _OWN:
                 raise InvalidArgumentError(f"there is a source {name} already")
             self._sources[name] = source
 
