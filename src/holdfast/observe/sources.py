@@ -23,8 +23,26 @@ MAX_SERIES: Final = 1000  # of one source: labels of a hook that has ids in its 
 
 #: Second words of the store's own metrics: two of one name would spoil the page for its reader.
 _OWN: Final = frozenset(
-    "cache change changes ephemeral events expired journal lane observer operation operations "
-    "recorded records revision source storage unrecorded up".split()
+    [
+        "cache",
+        "change",
+        "changes",
+        "ephemeral",
+        "events",
+        "expired",
+        "journal",
+        "lane",
+        "observer",
+        "operation",
+        "operations",
+        "recorded",
+        "records",
+        "revision",
+        "source",
+        "storage",
+        "unrecorded",
+        "up",
+    ]
 )
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
