@@ -25,7 +25,7 @@ from holdfast import (
     StateManager,
     StateScope,
 )
-from holdfast.errors import ConfigurationError, InvalidArgumentError
+from holdfast.errors import ConfigurationError, InvalidArgumentError, LimitExceededError
 from holdfast.observe.histogram import Histogram, bounds_of, bucket_of
 from holdfast.observe.settings import ObserveSettings
 from holdfast.observe.verbs import VERBS, Kind
@@ -300,6 +300,16 @@ def test_idle_scopes_join_the_others(memory_store: Stores) -> None:
     assert (stats.reads, stats.writes, stats.hits) == (10, 10, 10)
     assert state.stats("agent:1").reads == 0
     assert stats.scopes["agent:9"].read_seconds.count == 1
+
+
+def test_scopes_that_cannot_be_are_not_kept(memory_store: Stores) -> None:
+    """A scope too long for any key is counted among the others, and holds no memory."""
+    state = memory_store(metrics=True)
+    for scope in ("agent:" + "x" * 5000, StateScope.agent("x" * 5000)):
+        with pytest.raises(LimitExceededError):
+            state.get(scope, "k")
+    stats = state.stats()
+    assert (stats.failures, dict(stats.scopes)) == (2, {})
 
 
 def test_writes_of_transactions_count_in_their_scopes(memory_store: Stores) -> None:

@@ -16,7 +16,7 @@ from holdfast.observe.scopes import ScopeStats, ScopeTable
 from holdfast.observe.verbs import VERBS, Kind, kind_of, scope_of
 from holdfast.store.feed import Commit
 from holdfast.store.intent import Intent
-from holdfast.store.layout import owner_of
+from holdfast.store.layout import MAX_KEY_BYTES, owner_of
 from holdfast.store.scope import StateScope, unpack_scope
 from holdfast.store.value import Operation, StateClass
 
@@ -227,8 +227,12 @@ class Tally:
             figures.wait_ns.add(max(wait, 0))
 
     def _scope(self, given: Scope) -> StateScope | None:
+        # What is too long to be a scope of any key is counted, and not kept.
         if not isinstance(given, str):
-            return scope_of(given)
+            scope = scope_of(given)
+            return scope if scope is None or len(scope.packed) <= MAX_KEY_BYTES else None
+        if len(given) > MAX_KEY_BYTES:
+            return None
         if given not in self._parsed:
             if len(self._parsed) >= _PARSED:
                 self._parsed.clear()
