@@ -450,3 +450,13 @@ def test_a_commit_of_too_many_events_is_refused() -> None:
     state.events.emit("fits", os.urandom(50_000))
     assert names(state) == ["fits"]
     state.close()
+
+
+def test_a_scope_too_long_for_keys_is_too_long_for_events(state: StateManager) -> None:
+    """What stands in a header is bounded, its scope as well."""
+    scope = "agent:" + "x" * 5000
+    with pytest.raises(LimitExceededError):
+        state.events.emit("e", scope=scope)
+    with pytest.raises(LimitExceededError), state.transaction() as tx:
+        tx.emit("e", scope=scope)
+    assert names(state) == []

@@ -10,7 +10,6 @@ from holdfast.keys import after, normal_text, pack_prefix, pack_text
 from holdfast.store.layout import OVERHEAD, check_place, split_place
 from holdfast.store.scope import StateScope
 
-
 _KEPT: Final = 512  # characters of a text that is remembered: whatever callers send, it stays small
 
 

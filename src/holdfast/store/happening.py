@@ -41,7 +41,7 @@ def emitted(
         InvalidArgumentError: The name is empty, too long or has control characters, or a cause is
             no id.
         InvalidValueError: The data would not read back equal.
-        LimitExceededError: It takes more than 64 KiB.
+        LimitExceededError: It takes more than 64 KiB, or the scope's ids are too long.
     """
     name = normal_text(name, what="the name of an event", error=InvalidArgumentError)
     if len(name.encode()) > MAX_TEXT:
@@ -55,6 +55,7 @@ def emitted(
             actual=prepared.size,
         )
     owner = address.owner(scope)
+    address.place(owner, "k")  # a scope that can hold no key is too long for an event, too
     id_ = event_id(commit_id, number, owner) if isinstance(commit_id, bytes) else os.urandom(16)
     return Emitted(id_, owner, name, prepared, check_causes(causes))
 
