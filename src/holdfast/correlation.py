@@ -51,6 +51,7 @@ class CorrelationContext:
         attributes: Further facts; texts, numbers and booleans. They are stored as they are, so
             they are no place for secrets.
         started_ns: When the step began.
+        sampled: Whether the trace is recorded, as a `traceparent` says; handed on, never stored.
     """
 
     id: str
@@ -61,6 +62,7 @@ class CorrelationContext:
     operation: str | None = None
     attributes: Mapping[str, Attribute] = field(default_factory=lambda: _NOTHING)
     started_ns: int = 0
+    sampled: bool = field(default=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         # What stands here is written as it is, beside the commits of others: nothing may be of
@@ -138,7 +140,8 @@ class CorrelationContext:
             )
         if found[1] == "00" and found[5]:
             raise InvalidArgumentError("a traceparent of version 00 has four parts")
-        return cls.new(found[2], parent=found[3], component=component, operation=operation)
+        context = cls.new(found[2], parent=found[3], component=component, operation=operation)
+        return context if int(found[4], 16) & 1 else replace(context, sampled=False)
 
     def traceparent(self) -> str:
         """Return the step as a W3C ``traceparent`` header.
@@ -152,7 +155,7 @@ class CorrelationContext:
         span = self.span
         if not re.fullmatch(r"[0-9a-f]{16}", span):
             span = hashlib.sha256(span.encode()).digest()[:8].hex()
-        return f"00-{trace}-{span}-01"
+        return f"00-{trace}-{span}-{'01' if self.sampled else '00'}"
 
 
 _current: ContextVar[CorrelationContext | None] = ContextVar("holdfast_correlation", default=None)

@@ -239,9 +239,12 @@ def test_a_traceparent_is_taken_over(header: str) -> None:
     context = CorrelationContext.from_traceparent(header, component="api")
     assert (context.id, context.parent, context.component) == (TRACE, SPAN, "api")
     assert context.span != SPAN
-    assert context.traceparent() == f"00-{TRACE}-{context.span}-01"
+    flag = "01" if int(header.strip()[53:55], 16) & 1 else "00"
+    assert context.traceparent() == f"00-{TRACE}-{context.span}-{flag}"
     with correlate(traceparent=header, operation="serve") as step:
         assert (step.id, step.parent, step.operation) == (TRACE, SPAN, "serve")
+        with correlate(component="inner") as inner:
+            assert inner.traceparent() == f"00-{TRACE}-{inner.span}-{flag}"
 
 
 @pytest.mark.parametrize("header", INVALID)
