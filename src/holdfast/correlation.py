@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Final, ParamSpec, TypeVar
 
 from holdfast.errors import InvalidArgumentError
@@ -29,7 +28,6 @@ MAX_TEXT: Final = 255  # bytes of an id, a component, an operation, an attribute
 MAX_CAUSES: Final = 64
 MAX_ATTRIBUTES: Final = 32
 
-_NOTHING: Final[Mapping[str, Attribute]] = MappingProxyType({})
 _OPTIONAL: Final = frozenset(("parent", "component", "operation"))
 _TEXTS: Final = (("id", "a correlation id"), ("span", "span"), *((n, n) for n in sorted(_OPTIONAL)))
 # https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags.
@@ -60,7 +58,7 @@ class CorrelationContext:
     causes: tuple[str, ...] = ()
     component: str | None = None
     operation: str | None = None
-    attributes: Mapping[str, Attribute] = field(default_factory=lambda: _NOTHING)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
     started_ns: int = 0
     sampled: bool = field(default=True, compare=False, repr=False)
 
@@ -75,8 +73,7 @@ class CorrelationContext:
                     object.__setattr__(self, name, text)
         if self.causes != ():
             object.__setattr__(self, "causes", check_causes(self.causes))
-        if self.attributes is not _NOTHING:
-            object.__setattr__(self, "attributes", _checked(self.attributes))
+        object.__setattr__(self, "attributes", _checked(self.attributes))
         if type(self.started_ns) is not int or not _is_small(self.started_ns):
             raise InvalidArgumentError("started_ns must be a number of nanoseconds")
 
@@ -99,7 +96,7 @@ class CorrelationContext:
             causes=_tuple(causes),
             component=component,
             operation=operation,
-            attributes=attributes or _NOTHING,
+            attributes=attributes or {},
             started_ns=time.time_ns(),
         )
 
@@ -119,7 +116,7 @@ class CorrelationContext:
             causes=_tuple(causes),
             component=self.component if component is None else component,
             operation=operation,
-            attributes=attributes or _NOTHING,
+            attributes=attributes or {},
             started_ns=time.time_ns(),
         )
 
@@ -202,7 +199,7 @@ def correlate(
             component=component,
             operation=operation,
             causes=_tuple(causes),
-            attributes=attributes or _NOTHING,
+            attributes=attributes or {},
         )
     elif around is not None and id in (None, around.id):
         context = around.child(
@@ -278,9 +275,9 @@ def _tuple(causes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked(attributes: Mapping[str, Attribute] | None) -> Mapping[str, Attribute]:
-    """Return attributes as they are written and read back, in a mapping that stays as it is."""
+    """Return attributes as they are written and read back, in a mapping of their own."""
     if not attributes:
-        return _NOTHING
+        return {}
     if not isinstance(attributes, Mapping):
         raise InvalidArgumentError("attributes are a mapping of names to values")
     if len(attributes) > MAX_ATTRIBUTES:
@@ -301,7 +298,7 @@ def _checked(attributes: Mapping[str, Attribute] | None) -> Mapping[str, Attribu
                 f"attribute {name} must be text, a number of 64 bits or a boolean",
                 hint="put larger things into an event's data",
             )
-    return MappingProxyType(found)
+    return found
 
 
 def _is_small(number: int) -> bool:

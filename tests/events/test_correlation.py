@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -403,3 +406,14 @@ def test_texts_of_other_types_fail_nobody(state: StateManager) -> None:
     (change,) = state.changes()
     assert (change.actor, change.cause, change.correlation_id) == ("ada", "why", "run")
     assert [(e.name, e.causes) for e in state.events.read()] == [("done", ("why",))]
+
+
+def test_what_carries_a_context_can_be_copied(memory_store: Any) -> None:
+    """Steps, changes and events go to other processes by pickle, and into plain data."""
+    state = memory_store()
+    with correlate("run", attributes={"a": 1}) as step:
+        state.set(A, "k", 1)
+    (change,) = state.changes()
+    for each in (step, change):
+        assert pickle.loads(pickle.dumps(each)) == copy.deepcopy(each) == each
+    assert asdict(step)["attributes"] == asdict(change)["context"]["attributes"] == {"a": 1}
