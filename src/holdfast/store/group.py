@@ -8,7 +8,7 @@ an intent: outcomes are returned, and handed out only after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -29,11 +29,9 @@ from holdfast.store.intent import Emitted, Intent
 from holdfast.store.journal import (
     DIGEST_MODULUS,
     HEADER_FORMAT,
-    MAX_REVISION,
     Head,
     chain_hash,
     header_at,
-    headers_between,
     journal_horizon,
     pack_head_row,
     pack_journal_horizon,
@@ -44,6 +42,7 @@ from holdfast.store.partitions import Partitions
 from holdfast.store.payload import Payloads
 from holdfast.store.record import CHECKSUM, describe, parse
 from holdfast.store.step import Step, conflict
+from holdfast.store.touched import refuse_touched, touched_since
 from holdfast.store.value import Operation
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -592,29 +591,3 @@ def _context_entry(context: CorrelationContext | None) -> tuple[Any, ...] | None
         dict(context.attributes),
         context.started_ns,
     )
-
-
-def touched_since(view: View, partition: int, since: int) -> Iterable[list[bytes]]:
-    """Yield the places that each commit of a partition after `since` changed."""
-    for header in headers_between(view, partition, since, MAX_REVISION):
-        for at, commit in enumerate(header.commits):
-            if header.first + at > since:
-                yield [c.place for c in commit.changes if c.operation != Operation.TRIM]
-
-
-def refuse_touched(places: Iterable[bytes], ranges: list[tuple[bytes, bytes]]) -> None:
-    """Raise if one of `places` lies in one of `ranges`.
-
-    Raises:
-        ConflictError: With reason ``range``.
-    """
-    for place in places:
-        for start, stop in ranges:
-            if start <= place < stop:
-                _, scope, key = layout.split_place(place)
-                raise ConflictError(
-                    f"{scope}/{key} changed in a range that the transaction scanned",
-                    scope=str(scope),
-                    key=key,
-                    reason="range",
-                )
