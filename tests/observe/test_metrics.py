@@ -7,6 +7,7 @@ import json
 import math
 import os
 import threading
+from collections import deque
 from typing import Any
 
 import pytest
@@ -300,6 +301,16 @@ def test_idle_scopes_join_the_others(memory_store: Stores) -> None:
     assert (stats.reads, stats.writes, stats.hits) == (10, 10, 10)
     assert state.stats("agent:1").reads == 0
     assert stats.scopes["agent:9"].read_seconds.count == 1
+
+
+def test_what_is_large_is_worked_in_at_once(memory_store: Stores) -> None:
+    """A commit of many changes is not held in memory until somebody asks for the figures."""
+    state = memory_store(metrics=True)
+    tally = state._observation.tally
+    assert tally is not None
+    state.set_batch([SetOperation(A, f"k{n}", n) for n in range(300)], atomic=True)
+    assert tally._pending == deque()
+    assert state.stats(A).writes == 300
 
 
 def test_scopes_that_cannot_be_are_not_kept(memory_store: Stores) -> None:

@@ -91,7 +91,7 @@ class Tally:
 
     def batch(self, verb: str, ns: int, code: str | None, items: Items) -> None:
         """Count one call of a verb with many items."""
-        self._note(lambda: self._add_batch(verb, ns, code, items))
+        self._note(lambda: self._add_batch(verb, ns, code, items), len(items))
 
     def commits(self, commits: Sequence[Commit]) -> None:
         """Count what was committed; an observer of the feed."""
@@ -102,7 +102,7 @@ class Tally:
             if step.operation
         ]
         events = sum(len(commit.intent.events) for commit in commits)
-        self._note(lambda: self._add_changes(changes, events))
+        self._note(lambda: self._add_changes(changes, events), len(changes))
 
     def group(self, group: Sequence[Intent], began: int, ended: int) -> None:
         """Count one group of the lane."""
@@ -110,9 +110,10 @@ class Tally:
         waits = [began - intent.queued_ns for intent in group if intent.queued_ns]
         self._note(lambda: self._add_group(size, took, waits))
 
-    def _note(self, add: Callable[[], None]) -> None:
+    def _note(self, add: Callable[[], None], size: int = 1) -> None:
         self._pending.append(add)
-        if len(self._pending) >= _GATHERED:
+        # What is large is not kept until others have gathered.
+        if size >= _GATHERED or len(self._pending) >= _GATHERED:
             self._fold_some()
 
     # --- asking ---------------------------------------------------------------------------
