@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import signal
 import threading
 from collections import deque
 from typing import Any
@@ -493,6 +494,24 @@ def test_a_child_counts_from_zero(memory_store: Stores) -> None:
     os.close(read)
     os.close(write)
     assert operations(state) == {("set", "agent", "ok"): 1}
+
+
+def test_a_child_waits_for_no_thread_of_its_parent(memory_store: Stores) -> None:
+    """What other threads held when a process was forked keeps nobody waiting in the child."""
+    state = memory_store(metrics=True, cache_bytes=1 << 20)
+    state.set(A, "k", 1)
+    cache, sources = state._kernel.cache, state.metrics._sources
+    assert cache is not None
+    with cache._lock, sources._mutex:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            try:
+                sound = state.get(A, "k") == 1 and state.metrics.prometheus()
+                os._exit(0 if sound else 1)
+            except BaseException:  # noqa: BLE001 - the parent fails
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_hooks_and_consumers_are_in_the_figures(memory_store: Stores) -> None:

@@ -57,9 +57,13 @@ class Sources:
     """
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
+        self.after_fork()
         self._sources: dict[str, Source] = {}
         self.failures: dict[str, int] = {}
+
+    def after_fork(self) -> None:
+        """Make the lock anew: a thread that is not here may hold it."""
+        self._mutex = threading.Lock()
 
     def add(self, name: str, source: Source) -> Callable[[], None]:
         """Ask `source` from now on; return what ends that.

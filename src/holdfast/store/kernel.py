@@ -453,6 +453,8 @@ class Kernel:
         self.turns.after_fork()
         self.sweeper.after_fork()
         self.ephemeral.lock = threading.RLock()
+        if self.cache is not None:
+            self.cache.after_fork()
 
 
 _open_kernels: weakref.WeakSet[Kernel] = weakref.WeakSet()  # for fork only
