@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Final, ParamSpec, TypeVar
 
 from holdfast.errors import InvalidArgumentError
@@ -29,7 +28,8 @@ MAX_TEXT: Final = 255  # bytes of an id, a component, an operation, an attribute
 MAX_CAUSES: Final = 64
 MAX_ATTRIBUTES: Final = 32
 
-_NOTHING: Final[Mapping[str, Attribute]] = MappingProxyType({})
+_OPTIONAL: Final = frozenset(("parent", "component", "operation"))
+_TEXTS: Final = (("id", "a correlation id"), ("span", "span"), *((n, n) for n in sorted(_OPTIONAL)))
 # https://www.w3.org/TR/trace-context/#traceparent-header: version, trace id, parent id, flags.
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -49,6 +49,7 @@ class CorrelationContext:
         attributes: Further facts; texts, numbers and booleans. They are stored as they are, so
             they are no place for secrets.
         started_ns: When the step began.
+        sampled: Whether the trace is recorded, as a `traceparent` says; handed on, never stored.
     """
 
     id: str
@@ -57,26 +58,24 @@ class CorrelationContext:
     causes: tuple[str, ...] = ()
     component: str | None = None
     operation: str | None = None
-    attributes: Mapping[str, Attribute] = field(default_factory=lambda: _NOTHING)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
     started_ns: int = 0
+    sampled: bool = field(default=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_text(self.id, "a correlation id")
-        for name in ("span", "parent", "component", "operation"):
-            if getattr(self, name) is not None:
-                check_text(getattr(self, name), name)
-        check_causes(self.causes)
-        if len(self.attributes) > MAX_ATTRIBUTES:
-            raise InvalidArgumentError(f"a step has at most {MAX_ATTRIBUTES} attributes")
-        for key, value in self.attributes.items():
-            check_text(key, "the name of an attribute")
-            if isinstance(value, str) and value:
-                check_text(value, f"attribute {key}")
-            elif not isinstance(value, str | int | float | bool) or not _is_small(value):
-                raise InvalidArgumentError(
-                    f"attribute {key} must be text, a number of 64 bits or a boolean",
-                    hint="put larger things into an event's data",
-                )
+        # What stands here is written as it is, beside the commits of others: nothing may be of
+        # another type than it is read back as, or change later.
+        for name, what in _TEXTS:
+            given = getattr(self, name)
+            if given is not None or name not in _OPTIONAL:
+                text = check_text(given, what)
+                if text is not given:
+                    object.__setattr__(self, name, text)
+        if self.causes != ():
+            object.__setattr__(self, "causes", check_causes(self.causes))
+        object.__setattr__(self, "attributes", _checked(self.attributes))
+        if type(self.started_ns) is not int or not _is_small(self.started_ns):
+            raise InvalidArgumentError("started_ns must be a number of nanoseconds")
 
     @classmethod
     def new(
@@ -97,7 +96,7 @@ class CorrelationContext:
             causes=_tuple(causes),
             component=component,
             operation=operation,
-            attributes=_frozen(attributes),
+            attributes=attributes or {},
             started_ns=time.time_ns(),
         )
 
@@ -117,7 +116,7 @@ class CorrelationContext:
             causes=_tuple(causes),
             component=self.component if component is None else component,
             operation=operation,
-            attributes=_frozen(attributes),
+            attributes=attributes or {},
             started_ns=time.time_ns(),
         )
 
@@ -138,7 +137,8 @@ class CorrelationContext:
             )
         if found[1] == "00" and found[5]:
             raise InvalidArgumentError("a traceparent of version 00 has four parts")
-        return cls.new(found[2], parent=found[3], component=component, operation=operation)
+        context = cls.new(found[2], parent=found[3], component=component, operation=operation)
+        return context if int(found[4], 16) & 1 else replace(context, sampled=False)
 
     def traceparent(self) -> str:
         """Return the step as a W3C ``traceparent`` header.
@@ -152,7 +152,7 @@ class CorrelationContext:
         span = self.span
         if not re.fullmatch(r"[0-9a-f]{16}", span):
             span = hashlib.sha256(span.encode()).digest()[:8].hex()
-        return f"00-{trace}-{span}-01"
+        return f"00-{trace}-{span}-{'01' if self.sampled else '00'}"
 
 
 _current: ContextVar[CorrelationContext | None] = ContextVar("holdfast_correlation", default=None)
@@ -199,7 +199,7 @@ def correlate(
             component=component,
             operation=operation,
             causes=_tuple(causes),
-            attributes=_frozen(attributes),
+            attributes=attributes or {},
         )
     elif around is not None and id in (None, around.id):
         context = around.child(
@@ -247,7 +247,7 @@ def check_text(text: object, what: str) -> str:
     """
     try:
         if isinstance(text, str) and 0 < len(text.encode()) <= MAX_TEXT:
-            return text
+            return text if type(text) is str else str.__str__(text)
     except UnicodeEncodeError:
         pass
     raise InvalidArgumentError(f"{what} must be text of 1 to {MAX_TEXT} bytes")
@@ -262,9 +262,7 @@ def check_causes(causes: Sequence[str]) -> tuple[str, ...]:
     causes = _tuple(causes)
     if len(causes) > MAX_CAUSES:
         raise InvalidArgumentError(f"there are at most {MAX_CAUSES} causes")
-    for cause in causes:
-        check_text(cause, "a cause")
-    return causes
+    return tuple([check_text(cause, "a cause") for cause in causes])
 
 
 def _tuple(causes: Sequence[str]) -> tuple[str, ...]:
@@ -276,13 +274,32 @@ def _tuple(causes: Sequence[str]) -> tuple[str, ...]:
         raise InvalidArgumentError("causes are ids, in a list") from None
 
 
-def _frozen(attributes: Mapping[str, Attribute] | None) -> Mapping[str, Attribute]:
+def _checked(attributes: Mapping[str, Attribute] | None) -> Mapping[str, Attribute]:
+    """Return attributes as they are written and read back, in a mapping of their own."""
     if not attributes:
-        return _NOTHING
+        return {}
     if not isinstance(attributes, Mapping):
         raise InvalidArgumentError("attributes are a mapping of names to values")
-    return MappingProxyType(dict(attributes))
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise InvalidArgumentError(f"a step has at most {MAX_ATTRIBUTES} attributes")
+    found: dict[str, Attribute] = {}
+    for key, value in attributes.items():
+        name = check_text(key, "the name of an attribute")
+        if isinstance(value, str):
+            found[name] = check_text(value, f"attribute {name}") if value else ""
+        elif isinstance(value, bool):
+            found[name] = value
+        elif isinstance(value, int) and _is_small(value):
+            found[name] = int(value)
+        elif isinstance(value, float):
+            found[name] = float(value)
+        else:
+            raise InvalidArgumentError(
+                f"attribute {name} must be text, a number of 64 bits or a boolean",
+                hint="put larger things into an event's data",
+            )
+    return found
 
 
-def _is_small(value: object) -> bool:
-    return not isinstance(value, int) or -(1 << 63) <= value < 1 << 64
+def _is_small(number: int) -> bool:
+    return -(1 << 63) <= number < 1 << 64

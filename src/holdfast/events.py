@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+import fnmatch
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Unpack
 
+from holdfast.correlation import check_text
+from holdfast.errors import InvalidArgumentError
+from holdfast.keys import normal_text
 from holdfast.observe.observation import Observation
 from holdfast.observe.telling import telling
 from holdfast.store import history
@@ -46,14 +50,19 @@ class EventReader:
             since: Everything behind this revision; 0 for all.
             until: Nothing behind this one.
             scope: Only events of this scope.
-            name: Only events of this name; ``*`` stands for any text, as in ``order.*``.
+            name: Only events of this name; ``*`` (and nothing else) stands for any text, as in
+                ``order.*``.
             correlation: Only events of this piece of work. (`timeline` finds those by an index.)
             limit: At most so many.
 
         Raises:
             HorizonError: The journal no longer reaches back to `since`.
+            InvalidArgumentError: An argument is none.
         """
         check_limit(limit)
+        named = _named(name)
+        if correlation is not None:
+            check_text(correlation, "a correlation id")
         start, stop = self._listing.reach(scope, "")
         left = limit
         found = history.changes(
@@ -69,11 +78,18 @@ class EventReader:
         for each in found:
             if left == 0:
                 return
-            if not isinstance(each, StateEvent) or not fnmatchcase(each.name, name):
+            if not isinstance(each, StateEvent) or not named(each.name):
                 continue
             if correlation is None or each.correlation_id == correlation:
                 left = None if left is None else left - 1
                 yield each
+
+
+def _named(pattern: str) -> Callable[[str], object]:
+    """Return what says whether a name fits: ``*`` is any text, all else is itself."""
+    pattern = normal_text(pattern, what="name", error=InvalidArgumentError)
+    literal = re.sub(r"[\[?]", lambda found: f"[{found[0]}]", pattern)
+    return re.compile(fnmatch.translate(literal)).match
 
 
 @telling
@@ -103,6 +119,8 @@ class Events(EventReader):
     ) -> str:
         """Commit an event, as durable as a write of its scope, and return its id.
 
+        Sent again under the same `commit_id` it has the same id, and is there once.
+
         To commit an event together with changes, use ``tx.emit`` in a transaction.
 
         Args:
@@ -114,6 +132,7 @@ class Events(EventReader):
 
         Raises:
             InvalidArgumentError, InvalidValueError, LimitExceededError: Nothing is written.
+            ProtectionRequiredError: There is data, and policy says that the scope is sensitive.
         """
         intent = self.intent(name, data, scope, causes, options)
         self._kernel.commit(intent)
@@ -124,7 +143,9 @@ class Events(EventReader):
     ) -> Intent:
         """Return what an `emit` wants committed."""
         scope = self._address.scope(scope)
-        event = emitted(self._kernel.payloads, self._address, scope, name, data, causes)
+        self._writer.guard_event(scope, data)
+        commit_id = options.get("commit_id")
+        event = emitted(self._kernel.payloads, self._address, scope, name, data, causes, commit_id)
         intent = self._writer.intent([], scope, None, options)
         intent.events = [event]
         return intent

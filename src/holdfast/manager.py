@@ -304,7 +304,7 @@ class StateManager(StateReader):
 
     @contextmanager
     def _transaction(self, options: WriteOptions) -> Iterator[StateTransaction]:
-        tx = self._begin()
+        tx = self._begin(options)
         try:
             yield tx
         except BaseException:
@@ -555,11 +555,12 @@ class StateManager(StateReader):
         finally:
             self._kernel.turns.leave(turn)
 
-    def _begin(self) -> StateTransaction:
+    def _begin(self, options: WriteOptions) -> StateTransaction:
         if self._kernel.closed:
             raise ClosedError("the store is closed")
         self._kernel.refuse_read_only()
-        parts = self._kernel, self._address, self._writer, self._policies
+        commit_id = options.get("commit_id")
+        parts = self._kernel, self._address, self._writer, self._policies, commit_id
         try:
             return StateTransaction(*parts)
         except DegradedError:  # the primary went away over it: on the spill, then

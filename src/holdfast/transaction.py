@@ -50,12 +50,18 @@ class StateTransaction:
     """
 
     def __init__(
-        self, kernel: Kernel, addressing: Addressing, writer: Writer, policies: Policies
+        self,
+        kernel: Kernel,
+        addressing: Addressing,
+        writer: Writer,
+        policies: Policies,
+        commit_id: bytes | None = None,
     ) -> None:
         self._kernel = kernel
         self._address = addressing
         self._writer = writer
         self._policies = policies
+        self._commit_id = commit_id
         self.core = TransactionCore(kernel)
         self.core.begin()
         self.revision: int | None = None
@@ -173,8 +179,11 @@ class StateTransaction:
         """Add an event to the commit, and return its id: it happens if, and only if, that does."""
         if not self._open:
             raise RejectedError("the transaction has ended", hint="begin another one")
-        event = emitted(self._kernel.payloads, self._address, scope, name, data, causes)
-        self.core.events.append(event)
+        self._writer.guard_event(scope, data)
+        events, commit_id = self.core.events, self._commit_id
+        payloads, address = self._kernel.payloads, self._address
+        event = emitted(payloads, address, scope, name, data, causes, commit_id, len(events))
+        events.append(event)
         return event.id.hex()
 
     def list_keys(self, scope: Scope, *, prefix: str = "") -> list[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -239,9 +242,12 @@ def test_a_traceparent_is_taken_over(header: str) -> None:
     context = CorrelationContext.from_traceparent(header, component="api")
     assert (context.id, context.parent, context.component) == (TRACE, SPAN, "api")
     assert context.span != SPAN
-    assert context.traceparent() == f"00-{TRACE}-{context.span}-01"
+    flag = "01" if int(header.strip()[53:55], 16) & 1 else "00"
+    assert context.traceparent() == f"00-{TRACE}-{context.span}-{flag}"
     with correlate(traceparent=header, operation="serve") as step:
         assert (step.id, step.parent, step.operation) == (TRACE, SPAN, "serve")
+        with correlate(component="inner") as inner:
+            assert inner.traceparent() == f"00-{TRACE}-{inner.span}-{flag}"
 
 
 @pytest.mark.parametrize("header", INVALID)
@@ -344,3 +350,70 @@ def test_a_bad_correlation_at_a_verb_is_refused(memory_store: Any, bad: Any) -> 
     with pytest.raises(InvalidArgumentError):
         state.timeline(bad)
     assert state.revision == 0
+
+
+class Id(str):
+    """A text of a type of its own, as some libraries have."""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"span": None},
+        {"span": 7},
+        {"started_ns": "now"},
+        {"started_ns": None},
+        {"started_ns": 1.5},
+        {"started_ns": 1 << 70},
+        {"attributes": {"a": b"x"}},
+        {"attributes": {"a": None}},
+    ],
+)
+def test_a_context_that_could_not_be_read_back_is_refused(wrong: dict[str, Any]) -> None:
+    """No header of the journal holds what does not decode."""
+    with pytest.raises(InvalidArgumentError):
+        CorrelationContext(**{"id": "run", "span": "s", **wrong})
+
+
+def test_a_context_holds_plain_values_of_its_own() -> None:
+    """What is written is of plain types, and nobody changes it after it was checked."""
+    given: dict[str, Any] = {"a": 1, "b": Id("x")}
+    causes = [Id("one")]
+    step = CorrelationContext(
+        id=Id("run"),
+        span=Id("s"),
+        component=Id("c"),
+        causes=causes,  # type: ignore[arg-type]
+        attributes=given,
+    )
+    given["c"] = object()
+    causes.append(Id("two"))
+    assert dict(step.attributes) == {"a": 1, "b": "x"}
+    assert step.causes == ("one",)
+    texts = (step.id, step.span, step.component, *step.causes, step.attributes["b"])
+    assert {type(text) for text in texts} == {str}
+
+
+def test_texts_of_other_types_fail_nobody(state: StateManager) -> None:
+    """An actor, a cause, a correlation and a commit id of a derived type are written as plain."""
+
+    class Bytes(bytes):
+        pass
+
+    options = {"actor": Id("ada"), "cause": Id("why"), "correlation": Id("run")}
+    state.set("global", "k", 1, commit_id=Bytes(b"x" * 16), **options)
+    state.events.emit(Id("done"), scope="global", causes=[Id("why")])
+    (change,) = state.changes()
+    assert (change.actor, change.cause, change.correlation_id) == ("ada", "why", "run")
+    assert [(e.name, e.causes) for e in state.events.read()] == [("done", ("why",))]
+
+
+def test_what_carries_a_context_can_be_copied(memory_store: Any) -> None:
+    """Steps, changes and events go to other processes by pickle, and into plain data."""
+    state = memory_store()
+    with correlate("run", attributes={"a": 1}) as step:
+        state.set(A, "k", 1)
+    (change,) = state.changes()
+    for each in (step, change):
+        assert pickle.loads(pickle.dumps(each)) == copy.deepcopy(each) == each
+    assert asdict(step)["attributes"] == asdict(change)["context"]["attributes"] == {"a": 1}

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import holdfast
-from holdfast import ConflictError, HorizonError, StateEvent, StateManager, correlate
+from holdfast import (
+    ConflictError,
+    HorizonError,
+    ScopePolicy,
+    StateClass,
+    StateEvent,
+    StateManager,
+    correlate,
+)
+from holdfast.engines.memory import MemoryEngine
 from holdfast.errors import (
     InvalidArgumentError,
     InvalidValueError,
     LimitExceededError,
+    ProtectionRequiredError,
     RejectedError,
 )
 from holdfast.store import history
 from holdfast.store.happening import MAX_EVENT_BYTES
+from holdfast.store.kernel import Kernel, StoreSettings
 from holdfast.store.value import Change
 from tests.conftest import Stores
 
@@ -145,13 +158,38 @@ def test_transact_emits_once(state: StateManager) -> None:
 
 
 def test_emitting_again_under_a_commit_id(state: StateManager) -> None:
-    """A retry under the same id does nothing again."""
-    state.events.emit("once", 1, commit_id=b"x" * 16)
+    """A retry under the same id does nothing again, and names the event that is there."""
+    first = state.events.emit("once", 1, commit_id=b"x" * 16)
     revision = state.revision
-    state.events.emit("once", 1, commit_id=b"x" * 16)
+    assert state.events.emit("once", 1, commit_id=b"x" * 16) == first
     assert state.revision == revision
-    assert [e.data for e in state.events.read()] == [1]
+    assert [(e.id, e.data) for e in state.events.read()] == [(first, 1)]
     assert state.find_commit(b"x" * 16) == revision
+
+
+def test_a_transaction_again_under_a_commit_id(state: StateManager) -> None:
+    """Its events have the ids that they have in the commit that happened."""
+    told = []
+    for _ in range(2):
+        with state.transaction(commit_id=b"t" * 16) as tx:
+            tx.set(A, "k", 1)
+            told.append([tx.emit("one", scope=A), tx.emit("two", scope=B)])
+    assert told[0] == told[1]
+    assert [e.id for e in state.events.read()] == told[0]
+
+
+def test_a_commit_id_of_something_else_is_refused(open_store: Stores) -> None:
+    """An event is not taken for emitted where its id names another commit, or a tenant's."""
+    state = open_store()
+    acme = StateManager(state._kernel, tenant="acme", policies=[])
+    state.set(A, "k", 1, commit_id=b"s" * 16)
+    acme.events.emit("theirs", scope=A, commit_id=b"e" * 16)
+    for commit_id in (b"s" * 16, b"e" * 16):
+        with pytest.raises(InvalidArgumentError):
+            state.events.emit("ours", scope=A, commit_id=commit_id)
+    with pytest.raises(InvalidArgumentError):
+        state.set(A, "k", 2, commit_id=b"e" * 16)
+    assert (names(state), names(acme), state.get(A, "k")) == ([], ["theirs"], 1)
 
 
 def test_reads_select(state: StateManager) -> None:
@@ -168,6 +206,9 @@ def test_reads_select(state: StateManager) -> None:
     assert names(state, name="order.*") == ["order.made", "order.paid", "order.paid"]
     assert names(state, name="*.paid") == ["order.paid", "order.paid"]
     assert names(state, name="Order.*") == []
+    assert names(state, name="[order]") == ["[order]"]
+    assert names(state, name="order.mad?") == []
+    assert names(state, name="*") == names(state)
     assert names(state, correlation="run-1") == ["order.made", "order.paid"]
     assert names(state, correlation="run-1", scope=B) == ["order.paid"]
     assert names(state, since=middle) == ["order.paid", "[order]"]
@@ -175,6 +216,34 @@ def test_reads_select(state: StateManager) -> None:
     assert names(state, limit=3) == ["order.made", "order.paid", "order.paid"]
     assert names(state, name="*.paid", limit=1) == ["order.paid"]
     assert names(state, limit=0) == []
+
+
+def test_data_in_a_sensitive_scope_is_refused(memory_store: Stores) -> None:
+    """What policy wants encrypted is no event's data; that something happened may be said."""
+    state = memory_store(policies=[ScopePolicy("user:*", state_class=StateClass.SENSITIVE)])
+    with pytest.raises(ProtectionRequiredError):
+        state.events.emit("seen", "secret", scope="user:ada")
+    with pytest.raises(ProtectionRequiredError), state.transaction() as tx:
+        tx.emit("seen", "secret", scope="user:ada")
+    state.events.emit("seen", scope="user:ada")
+    state.events.emit("seen", "open", scope=A)
+    assert [e.data for e in state.events.read()] == [None, "open"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": 5}, {"name": ""}, {"name": "a\nb"}, {"correlation": 5}, {"correlation": ""}]
+)
+def test_a_selection_that_is_none_is_refused(memory_store: Stores, wrong: dict[str, Any]) -> None:
+    """A bad name or correlation id is an error, and not a search without a find."""
+    with pytest.raises(InvalidArgumentError):
+        list(memory_store().events.read(**wrong))
+
+
+def test_names_are_found_in_any_form(memory_store: Stores) -> None:
+    """A name is kept in form NFC, and found by its other forms."""
+    state = memory_store()
+    state.events.emit("cafe\u0301.open")
+    assert names(state, name="cafe\u0301.*") == names(state, name="caf\u00e9.open") == ["café.open"]
 
 
 def test_a_scope_is_not_its_neighbour(state: StateManager) -> None:
@@ -365,3 +434,29 @@ def test_stores_from_before_events(golden: str, tmp_path: Path) -> None:
         assert names(state) == ["first"]
         assert [e.name for e in state.timeline("run-1")] == ["first"]
         assert state.verify() == []
+
+
+def test_a_commit_of_too_many_events_is_refused() -> None:
+    """Events count in the size of a commit, also with few or no changes, on both faces."""
+    engine = MemoryEngine()
+    engine.traits = replace(engine.traits, max_batch_bytes=100_000)  # type: ignore[misc]
+    state = StateManager(Kernel(engine, StoreSettings(sweep_every=0)))
+    for changes in (0, 1, 2):
+        with pytest.raises(LimitExceededError), state.transaction() as tx:
+            for number in range(changes):
+                tx.set(A, f"k{number}", 1)
+            for _ in range(3):
+                tx.emit("large", os.urandom(50_000))
+    state.events.emit("fits", os.urandom(50_000))
+    assert names(state) == ["fits"]
+    state.close()
+
+
+def test_a_scope_too_long_for_keys_is_too_long_for_events(state: StateManager) -> None:
+    """What stands in a header is bounded, its scope as well."""
+    scope = "agent:" + "x" * 5000
+    with pytest.raises(LimitExceededError):
+        state.events.emit("e", scope=scope)
+    with pytest.raises(LimitExceededError), state.transaction() as tx:
+        tx.emit("e", scope=scope)
+    assert names(state) == []

@@ -294,6 +294,46 @@ def test_a_write_in_doubt_keeps_its_place(world: World) -> None:
     assert state.failover.conflicts() == []
 
 
+def test_events_of_a_write_in_doubt_are_told_once(world: World) -> None:
+    """A commit that is done again to keep its place does not tell its events again."""
+    state, others = world.open(), world.others()
+    state.set(A, "k", 0)
+    kernel = state._kernel
+    assert isinstance(kernel, FailoverKernel)
+    late = state._writer.set(A, "k", "late")
+    assert late is not None
+    late.events = state.events.intent("late", None, A, (), {}).events
+    kernel.lane._name(late)  # type: ignore[attr-defined]
+    primary = kernel.primary
+    assert primary is not None
+    since = kernel.known_head(primary, late)
+    primary.lane.submit(late)  # it landed, but its reply is lost
+    world.cut.set()
+    state.set(A, "k", "early")
+    late.error = None
+    kernel._gate.enter()
+    kernel._spilling.commit(late, since)
+    kernel._gate.leave()
+    back(world, state)
+    assert others.get(A, "k") == "late"
+    assert [event.id for event in others.events.read()] == [late.events[0].id.hex()]
+
+
+def test_events_that_the_primary_refuses_are_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A commit of events alone that the primary can never take does not vanish in silence."""
+    world.others().events.emit("theirs", scope=A, commit_id=b"i" * 16)
+    state = world.open(tenant="acme")
+    world.cut.set()
+    state.events.emit("ours", scope=A, commit_id=b"i" * 16)
+    state.set(A, "next", 3)
+    back(world, state)
+    assert state.get(A, "next") == 3
+    assert list(state.events.read()) == []
+    assert "invalid_argument" in caplog.text
+
+
 def test_what_the_primary_refuses_is_recorded(world: World) -> None:
     """A commit that the primary can never take does not stop the others, and is reported."""
     world.others().set(A, "k", 1, commit_id=b"i" * 16)

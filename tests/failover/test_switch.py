@@ -196,3 +196,16 @@ def test_without_a_spill_there_is_no_failover(world: World) -> None:
     spill.begin = real
     del spill.mirror.flush
     assert state.set(A, "k", 2) < 0
+
+
+def test_commits_of_a_partition_are_told_in_their_order(world: World) -> None:
+    """What keeps the telling of a partition's commits in order knows the primary's partitions."""
+    state = world.open()
+    feed, last = state._kernel.feed, world.settings.partitions or 1
+    feed.subscribe(lambda commits: None)
+    with feed.in_order(range(last)):
+        assert [lock.locked() for lock in feed._order] == [last > 1] * last
+    state.failover.leave()
+    assert state.failover.probe()
+    assert len(feed._order) == last
+    state.set(A, "k", 1)

@@ -331,6 +331,20 @@ def test_a_dry_run_refuses_what_it_cannot_catch(state: StateManager) -> None:
     batch.ack()
 
 
+def test_an_event_of_a_replay_has_one_id(state: StateManager) -> None:
+    """However often it is replayed, a hook hears the id of the event that is there."""
+    state.set(A, "k", 1)
+    told = []
+
+    def tells(event: HookEvent) -> None:
+        told.append(event.state.events.emit("seen", scope="user:log"))
+
+    for _ in range(2):
+        state.replay(tells, scope=A, dry_run=False)
+    assert [event.id for event in state.events.read()] == [told[0]]
+    assert told[0] == told[1]
+
+
 def test_the_idempotency_key_is_that_of_the_first_time(state: StateManager) -> None:
     """So a service that the hook calls can tell that it did this before; hooks differ."""
     keys: list[str | None] = []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from holdfast import CorruptionError, StateManager, StateScope
+import holdfast
+from holdfast import CorruptionError, DivergedError, StateManager, StateScope, correlate
+from holdfast.errors import EngineError
 from holdfast.store import layout
 from holdfast.store.journal import pack_head, parse_head
 from tests.conftest import Stores
@@ -132,6 +137,41 @@ def test_edited_header(full: StateManager, damage: Damage) -> None:
     damage(full, key, row.replace(b"tester", b"hacker"))
     problems = full.verify()
     assert ("chain-broken", "journal/11") in {(p.code, p.where) for p in problems}
+
+
+@pytest.mark.parametrize("bit", [1, 128])
+def test_every_bit_of_a_header(
+    memory_store: Stores, damage: Damage, tmp_path: Path, bit: int
+) -> None:
+    """Whatever is flipped in it: verify names it, readers say so, and repair goes on."""
+    state = memory_store()
+    memory_store.broken = True
+    with correlate("run", component="c", attributes={"a": 1}), state.transaction() as tx:
+        tx.set("agent:a1", "k", {"n": 1})
+        tx.emit("seen", {"n": 1}, scope="workflow:w:step:s")
+    state.set("agent:a1", "k", 2)
+    key = layout.journal_key(0, 1)
+    good = state._kernel.engine.get(key)
+    assert good is not None
+    reads: list[Callable[[], object]] = [
+        lambda: list(state.changes()),
+        lambda: list(state.events.read()),
+        lambda: state.timeline("run"),
+        lambda: list(state.diff(0)),
+        state.analyze,
+    ]
+    for at in range(len(good)):
+        damage(state, key, good[:at] + bytes((good[at] ^ bit,)) + good[at + 1 :])
+        assert state.verify() != [], at
+        for read in reads:
+            with suppress(EngineError, DivergedError):
+                read()
+        if at % 16 == bit % 16:
+            report = state.repair(tmp_path / f"{at}.db")
+            assert report.lost != []
+            with holdfast.open(tmp_path / f"{at}.db") as new:
+                assert new.verify() == []
+                assert new.get("agent:a1", "k") == 2
 
 
 @pytest.mark.usefixtures("one_partition")

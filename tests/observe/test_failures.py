@@ -256,6 +256,20 @@ def test_failing_inside_the_lane_does_not_block(memory_store: Stores) -> None:
     assert len(events(state)) >= 1
 
 
+def test_recording_leaves_the_queue_to_writes(
+    memory_store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where very many writes wait, failures are counted and not queued on top of them."""
+    state = memory_store()
+    with monkeypatch.context() as patched, correlate("job"):
+        patched.setattr(state._kernel.lane, "depth", lambda: 10_000)
+        with pytest.raises(ConflictError):
+            state.set(A, "k", 1, if_revision=9)
+    recorder = state._observation.recorder
+    assert (recorder.recorded["state.failed"], recorder.lost) == (0, 1)
+    assert events(state) == []
+
+
 # --- recorded reads ---------------------------------------------------------------------------
 
 
@@ -300,6 +314,27 @@ def test_reads_are_recorded_where_policy_says(open_store: Stores, watched: dict[
         {"operation": "history", **some, "key": "k"},
     ]
     assert CANARY not in repr(told)
+
+
+def test_reads_of_whatever_shape_are_recorded(open_store: Stores, watched: dict[str, Any]) -> None:
+    """What a verb returns, a report or a yes, does not keep it from being recorded."""
+    state = open_store(policies=[ScopePolicy("agent:*", record_reads=True)], **watched)
+    state.set(A, "k", CANARY)
+    with correlate("job"):
+        assert state.inspect(A, "k") is not None
+        assert state.inspect(A, "absent") is None
+        assert state.analyze(A).total.keys == 1
+        assert state.scope_exists(A)
+        assert state.count(A) == 1
+    settled(state, 5)
+    told = [event.data for event in events(state, "state.read")]
+    assert [(each["operation"], each["key"], each["count"]) for each in told] == [
+        ("inspect", "k", 1),
+        ("inspect", "absent", 0),
+        ("analyze", None, 1),
+        ("scope_exists", None, 1),
+        ("count", None, 1),
+    ]
 
 
 # --- logs -------------------------------------------------------------------------------------
@@ -371,6 +406,24 @@ def test_the_filter_gives_every_record_the_correlation() -> None:
     assert CorrelationFilter().filter(outside)
     assert outside.correlation is None
     assert add_correlation(None, "info", {"event": "x"}) == {"event": "x"}
+
+
+def test_an_id_cannot_split_a_line(memory_store: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    """What could begin a line of its own, or steer a terminal, is escaped in the fields of logs."""
+    bad = "job\nERROR all is lost\x1b[2J\u202e"
+    plain = "job\\u000aERROR all is lost\\u001b[2J\\u202e"
+    state = memory_store()
+    record = logging.makeLogRecord({})
+    with caplog.at_level(logging.DEBUG, "holdfast.operations"):
+        with correlate(bad, component=bad), pytest.raises(ConflictError):
+            assert CorrelationFilter().filter(record)
+            shown = add_correlation(None, "info", {})
+            state.set(A, "k", 1, if_revision=9)
+        with pytest.raises(ConflictError):
+            state.set(A, "k", 1, if_revision=9, correlation=bad)
+    assert (record.correlation, record.component) == (plain, plain)
+    assert (shown["correlation"], shown["component"]) == (plain, plain)
+    assert [each.correlation for each in caplog.records] == [plain, plain]  # type: ignore[attr-defined]
 
 
 # --- no value anywhere ------------------------------------------------------------------------

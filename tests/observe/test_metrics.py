@@ -6,7 +6,9 @@ import asyncio
 import json
 import math
 import os
+import signal
 import threading
+from collections import deque
 from typing import Any
 
 import pytest
@@ -25,7 +27,7 @@ from holdfast import (
     StateManager,
     StateScope,
 )
-from holdfast.errors import ConfigurationError, InvalidArgumentError
+from holdfast.errors import ConfigurationError, InvalidArgumentError, LimitExceededError
 from holdfast.observe.histogram import Histogram, bounds_of, bucket_of
 from holdfast.observe.settings import ObserveSettings
 from holdfast.observe.verbs import VERBS, Kind
@@ -211,6 +213,19 @@ def test_counts_are_exact_under_threads(memory_store: Stores) -> None:
     assert state.stats("agent:3").writes == 50
 
 
+def test_counting_changes_no_outcome(memory_store: Stores) -> None:
+    """What is no request, and an argument too many, end as they do where nobody counts."""
+    quiet, state = memory_store(), memory_store(metrics=True)
+    for each in (quiet, state):
+        wrong: Any = [SetOperation(A, "k", 1), 7, ()]
+        first, *refused = each.set_batch(wrong)
+        assert (first, each.get(A, "k")) == (1, 1)
+        assert [type(error) for error in refused] == [InvalidArgumentError] * 2
+        with pytest.raises(TypeError):
+            each.get(A, "k", None, int)  # type: ignore[call-overload]
+    assert state.metrics.snapshot()["operations"]["set_batch"]["outcomes"] == {"ok": 1}
+
+
 def test_both_faces_count_the_same() -> None:
     """The asynchronous verbs count once each, also those that hand on to the synchronous ones."""
 
@@ -287,6 +302,26 @@ def test_idle_scopes_join_the_others(memory_store: Stores) -> None:
     assert (stats.reads, stats.writes, stats.hits) == (10, 10, 10)
     assert state.stats("agent:1").reads == 0
     assert stats.scopes["agent:9"].read_seconds.count == 1
+
+
+def test_what_is_large_is_worked_in_at_once(memory_store: Stores) -> None:
+    """A commit of many changes is not held in memory until somebody asks for the figures."""
+    state = memory_store(metrics=True)
+    tally = state._observation.tally
+    assert tally is not None
+    state.set_batch([SetOperation(A, f"k{n}", n) for n in range(300)], atomic=True)
+    assert tally._pending == deque()
+    assert state.stats(A).writes == 300
+
+
+def test_scopes_that_cannot_be_are_not_kept(memory_store: Stores) -> None:
+    """A scope too long for any key is counted among the others, and holds no memory."""
+    state = memory_store(metrics=True)
+    for scope in ("agent:" + "x" * 5000, StateScope.agent("x" * 5000)):
+        with pytest.raises(LimitExceededError):
+            state.get(scope, "k")
+    stats = state.stats()
+    assert (stats.failures, dict(stats.scopes)) == (2, {})
 
 
 def test_writes_of_transactions_count_in_their_scopes(memory_store: Stores) -> None:
@@ -399,7 +434,7 @@ def test_sources_are_bounded(memory_store: Stores) -> None:
 def test_bad_names_of_sources_are_refused(memory_store: Stores, name: Any) -> None:
     """A name that is none for Prometheus, or is taken, is a typed error."""
     state = memory_store()
-    for bad in (name, "hooks"):
+    for bad in (name, "hooks", "lane", "storage"):
         with pytest.raises(InvalidArgumentError):
             state.metrics.source(bad, list)
 
@@ -459,6 +494,24 @@ def test_a_child_counts_from_zero(memory_store: Stores) -> None:
     os.close(read)
     os.close(write)
     assert operations(state) == {("set", "agent", "ok"): 1}
+
+
+def test_a_child_waits_for_no_thread_of_its_parent(memory_store: Stores) -> None:
+    """What other threads held when a process was forked keeps nobody waiting in the child."""
+    state = memory_store(metrics=True, cache_bytes=1 << 20)
+    state.set(A, "k", 1)
+    cache, sources = state._kernel.cache, state.metrics._sources
+    assert cache is not None
+    with cache._lock, sources._mutex:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(30)
+            try:
+                sound = state.get(A, "k") == 1 and state.metrics.prometheus()
+                os._exit(0 if sound else 1)
+            except BaseException:  # noqa: BLE001 - the parent fails
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_hooks_and_consumers_are_in_the_figures(memory_store: Stores) -> None:

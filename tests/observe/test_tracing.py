@@ -199,3 +199,17 @@ def test_an_iterator_left_early_ends_its_span(
     assert spans.get_finished_spans() == ()
     items.close()  # type: ignore[attr-defined]
     assert by_name(spans)["holdfast scan"].status.status_code is StatusCode.UNSET
+
+
+def test_a_trace_that_is_not_sampled_is_not_begun(
+    memory_store: Stores, spans: InMemorySpanExporter
+) -> None:
+    """A caller's decision not to record its trace holds for what it asks for."""
+    state = memory_store(tracing=True)
+    header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-"
+    with correlate(traceparent=header + "00"):
+        state.set(A, "k", 1)
+    assert by_name(spans) == {}
+    with correlate(traceparent=header + "01"):
+        state.set(A, "k", 2)
+    assert list(by_name(spans)) == ["holdfast set"]

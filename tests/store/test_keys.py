@@ -20,6 +20,7 @@ from holdfast.errors import (
     StateError,
 )
 from holdfast.keys import after, normal_text, pack_int, pack_prefix, pack_text, unpack_text
+from holdfast.store.address import Addressing, _parsed
 from holdfast.store.layout import owner_of, place_of, split_place
 from holdfast.unicode14 import is_assigned
 
@@ -435,3 +436,13 @@ def test_a_scope_as_a_mapping(state: StateManager) -> None:
     view.update({"x": 1, "y": 2})
     view.clear()
     assert (list(view), state.scope_exists("agent:a")) == ([], False)
+
+
+def test_texts_of_scopes_that_are_long_are_not_remembered() -> None:
+    """Scopes given as text are parsed once, and however long they are that takes little memory."""
+    _parsed.cache_clear()
+    address = Addressing("", 2500)
+    for _ in range(2):
+        address.scope("agent:a")
+        assert address.scope("agent:" + "x" * 100_000).ids == ("x" * 100_000,)
+    assert (_parsed.cache_info().currsize, _parsed.cache_info().hits) == (1, 1)

@@ -24,7 +24,7 @@ from holdfast.errors import (
 )
 from holdfast.store.intent import SET, Intent, Op
 from holdfast.store.kernel import Kernel, StoreSettings
-from holdfast.store.lane import select
+from holdfast.store.lane import Lane, select
 from holdfast.testing import Fault, FaultPlan, FaultyEngine
 from tests.servers import store_url
 
@@ -355,3 +355,78 @@ def test_faults_at_every_call(engine: str, point: Any, tmp_path: Path) -> None:
                 break
             number += 1
             assert number < 200
+
+
+# --- a lane whose surroundings fail -----------------------------------------------------------
+
+
+def test_a_listener_that_raises_fails_no_write() -> None:
+    """Who hears of groups and raises changes no outcome, and the lane goes on."""
+
+    def told(group: object, began: int, ended: int) -> None:
+        raise RuntimeError("a listener")
+
+    lane = Lane(lambda group: None, lead_inline=False)
+    lane.told = told
+    for _ in range(2):
+        lane.submit(Intent([], Durability.OS))
+    done = threading.Event()
+    queued = Intent([], Durability.OS)
+    queued.wake = done.set
+    assert not lane.submit_waking(queued)
+    assert done.wait(30)
+    lane.close()
+    assert lane.items == 3
+
+
+def test_a_caller_that_cannot_be_woken_keeps_nobody_waiting() -> None:
+    """Where waking one of a group raises, the others are woken, and the lane goes on."""
+    begun, go = threading.Event(), threading.Event()
+
+    def run(group: object) -> None:
+        begun.set()
+        go.wait(30)
+
+    def refuse() -> None:
+        raise RuntimeError("gone")
+
+    lane = Lane(run, lead_inline=False)
+    leader = threading.Thread(target=lane.submit, args=(Intent([], Durability.OS),))
+    leader.start()
+    assert begun.wait(30)
+    intents = [Intent([], Durability.OS) for _ in range(3)]
+    done = threading.Event()
+    intents[0].wake = intents[1].wake = refuse
+    intents[2].wake = done.set
+    for intent in intents:
+        assert not lane.submit_waking(intent)
+    go.set()
+    leader.join(30)
+    assert done.wait(30)
+    lane.submit(Intent([], Durability.OS))
+    lane.close()
+    assert (lane.groups, lane.items) == (3, 5)
+
+
+def test_a_thread_that_does_not_start_leaves_nothing_queued(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where there is no thread to be had the caller is told, and the lane goes on without it."""
+    lane = Lane(lambda group: None, lead_inline=False)
+    intent = Intent([], Durability.OS)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            lane.submit_waking(intent)
+    assert lane.depth() == 0
+    lane.submit(Intent([], Durability.OS))
+    done = threading.Event()
+    intent.wake = done.set
+    assert not lane.submit_waking(intent)
+    assert done.wait(30)
+    lane.close()
+    assert lane.items == 2

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast import StateClass, Timeline, TimelineEntry
+from holdfast import CorrelationContext, StateClass, Timeline, TimelineEntry
 from holdfast.errors import InvalidArgumentError
 from holdfast.store.lines import from_json
 from holdfast.timeline.scale import Scale
@@ -428,3 +428,36 @@ def test_the_axis_keeps_order(busy: list[tuple[int, int]]) -> None:
     ticks = scale.ticks()
     assert len(ticks) < 40
     assert [tick.place for tick in ticks] == sorted(tick.place for tick in ticks)
+
+
+def test_json_is_json_whatever_a_step_says() -> None:
+    """A number that JSON does not know is written as values are."""
+    step = CorrelationContext(id="run", span="s", attributes={"score": float("nan")})
+    found = Timeline(entries=(event(0, step),))
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    data = json.loads(found.render("json"), parse_constant=refuse)
+    assert data["entries"][0]["context"]["attributes"] == {
+        "score": {"$holdfast": "float", "value": "nan"}
+    }
+
+
+@pytest.mark.parametrize("word", ["section", "title", "Click", "dateFormat", "excludes", "gantt"])
+def test_a_gantt_chart_takes_no_name_for_a_statement(word: str) -> None:
+    """A step may be called as one of Mermaid's statements is."""
+    found = Timeline(entries=(event(0, None, name=f"{word} x"),))
+    assert f"  · {word} x :" in found.render("gantt")
+
+
+def test_a_long_chain_is_no_wider_than_a_page() -> None:
+    """The tree of a chain grows with its length, and not with the square of it."""
+    spans = [context(f"s{n}", f"s{n - 1}" if n else None) for n in range(300)]
+    found = Timeline(entries=tuple(change(n, span) for n, span in enumerate(spans)))
+    lines = found.render("tree").splitlines()
+    assert len(lines) == 601
+    assert max(map(len, lines)) < 200
+    steps = [line for line in lines if "─ " in line]
+    assert [line for line in steps if line.endswith("after 299")] == steps[-1:]
+    assert "after" not in steps[5]

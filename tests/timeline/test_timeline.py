@@ -30,6 +30,7 @@ from holdfast.clock import from_ns
 from holdfast.errors import InvalidArgumentError, InvalidKeyError, InvalidScopeError
 from holdfast.store import layout
 from holdfast.testing import FakeClock
+from holdfast.timeline.timeline import FORMATS
 from tests.conftest import QUICK, Stores
 
 A, B = "agent:a", "agent:b"
@@ -573,6 +574,8 @@ def test_failures_and_reads(state: StateManager) -> None:
         state.events.emit("state.read", {"duration_ms": 2.5, "operation": "scan"}, scope=A)
         state.events.emit("state.read", {"duration": float("nan")}, scope=A)
         state.events.emit("state.read", {"duration_s": 1e300}, scope=A)
+        state.events.emit("state.read", {"duration_s": 1e12}, scope=A)
+        state.events.emit("state.read", {"duration": timedelta.max}, scope=A)
     found = state.timeline("run-1")
     first, second, third, fourth, fifth, *absurd = found
     assert (first.kind, first.operation, first.key, first.error) == (
@@ -586,8 +589,10 @@ def test_failures_and_reads(state: StateManager) -> None:
     assert (third.kind, third.operation, third.key, third.error) == ("failed", "failed", None, None)
     assert (fourth.key, fourth.duration) == (None, None)
     assert fifth.duration == timedelta(milliseconds=2.5)
-    assert [e.duration for e in absurd] == [None, None]
+    assert [e.duration for e in absurd] == [None] * 4
     assert found.final_state == {}
+    for form in FORMATS:
+        assert found.render(form)
 
 
 def test_offsets_and_elapsed(memory_store: Stores) -> None:
@@ -612,8 +617,9 @@ def test_offsets_and_elapsed(memory_store: Stores) -> None:
 def test_the_class_of_an_event(memory_store: Stores) -> None:
     """An event is of the class that policy gives to its scope."""
     policies = [ScopePolicy("user:*", state_class=StateClass.SENSITIVE)]
-    state = memory_store(policies=policies)
-    state.events.emit("e", "secret", scope="user:ada", correlation="run")
+    before = memory_store()
+    before.events.emit("e", "secret", scope="user:ada", correlation="run")
+    state = StateManager(before._kernel, policies=policies)
     state.events.emit("e", "open", scope=A, correlation="run")
     first, second = state.timeline("run")
     assert (first.state_class, second.state_class) == (StateClass.SENSITIVE, None)

@@ -252,7 +252,7 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
 
     @asynccontextmanager
     async def _transaction(self, options: WriteOptions) -> AsyncIterator[StateTransaction]:
-        tx = await self._read(self.sync._begin)
+        tx = await self._read(partial(self.sync._begin, options))
         try:
             yield tx
         except BaseException:

@@ -303,9 +303,10 @@ class FailoverKernel(Kernel):
             self._gate.shut()
             self.info = primary.info
             self.breaker = breaking.closed(self.clock.now_ns())
-            self.primary = self.side = primary
-            primary.committer.feed = self._feed
+            self._feed.widen(primary.partitions.count)
+            primary.committer.feed = self._feed  # before anybody commits there
             primary.lane.told = self.lane.told
+            self.primary = self.side = primary
             self._knowledge.forget()
             if self.spill.outage is not None:
                 try:

@@ -8,6 +8,7 @@ look and a write. Conflicts are settled by policy, and recorded before they are 
 from __future__ import annotations
 
 import hashlib
+import logging
 
 from holdfast.clock import from_ns
 from holdfast.engines.base import Batch, Durability
@@ -30,6 +31,7 @@ from holdfast.store.value import Operation
 PART = 200  #: commits carried over between two looks at the writers
 _CARRIED = (Operation.SET, Operation.DELETE, Operation.TOUCH)
 _CAUSE_BYTES = 255
+_log = logging.getLogger("holdfast.failover")
 
 
 class Replay:
@@ -183,6 +185,8 @@ class Replay:
             refused(change, pending.made_ns, pending.entry, error) for change in pending.changes
         ]
         self._record(pending, settled)
+        if not settled:
+            _log.error("the primary refuses a commit of events alone: %s", error.code)
 
     def _current(self, places: list[bytes]) -> dict[bytes, Found | None]:
         """Return what the primary has at each place, and see what others did until then."""
@@ -239,7 +243,9 @@ class Replay:
         if actual and not ops:
             self._report(pending, actual, None)
         entry = pending.entry
-        if not ops and not entry.events and not (entry.given and not pending.changes):
+        # Done for the second time, it has told its events already.
+        events = [] if pending.again else [event.again() for event in entry.events]
+        if not ops and not events and not (entry.given and not pending.changes):
             return None
         for op in ops:
             found = current[op.place]
@@ -247,7 +253,7 @@ class Replay:
         intent = Intent(ops, Durability.OS)
         intent.commit_id, intent.given = self._commit_id(pending), True
         intent.actor, intent.correlation = entry.actor, entry.correlation
-        intent.context, intent.events = entry.step, [e.again() for e in entry.events]
+        intent.context, intent.events = entry.step, events
         intent.cause = stamped(entry.cause, pending.made_ns)
         if guards and not actual:
             intent.reads = guards

@@ -20,6 +20,7 @@ from holdfast.hooks.event import REDACTED
 from holdfast.keys import pack_text, unpack_text
 from holdfast.store import intent as wanted
 from holdfast.store.codec import decode
+from holdfast.store.happening import event_id
 from holdfast.store.layout import split_place
 from holdfast.store.scope import StateScope, unpack_scope
 from holdfast.store.value import MISSING, StateClass
@@ -131,6 +132,8 @@ class Capture:
             intent.cause = self._cause
         if self._seed is not None and not intent.given:
             intent.commit_id, intent.given = self._identify(self._seed, intent), True
+            for number, event in enumerate(intent.events):
+                event.id = event_id(intent.commit_id, number, event.owner)
         return False
 
     def done(self, intent: Intent) -> None:

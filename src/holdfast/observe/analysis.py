@@ -20,7 +20,7 @@ from holdfast.observe.findings import Analysis, KeyFigures, ScopeFigures, rankin
 from holdfast.store import layout
 from holdfast.store.journal import headers_between, journal_horizon, read_head, revision_at
 from holdfast.store.kernel import Kernel
-from holdfast.store.record import parse
+from holdfast.store.record import describe, parse
 from holdfast.store.scope import StateScope
 from holdfast.store.value import Operation
 
@@ -101,7 +101,11 @@ def analyze(kernel: Kernel, reach: Range, window: timedelta, top: int) -> Analys
                 versions, history = versions + 1, history + amount
         change = written.get(place, _UNTOUCHED)
         last_ns = max(last_ns, change.last_ns)
-        _, scope, key = layout.split_place(place)
+        try:
+            _, scope, key = layout.split_place(place)
+        except (ValueError, IndexError):
+            where = describe(place)
+            raise CorruptionError("the store names what cannot be", where=where) from None
         figures = KeyFigures(
             scope=scope,
             key=key,

@@ -106,7 +106,7 @@ def _counted(observation: Observation, verb: Verb, fn: Any, manager: Any) -> Cal
         began = perf_counter_ns()
         kwargs, default = without_default(args, kwargs)
         try:
-            result = fn(manager, *args[:2], default=MISSING, **kwargs)
+            result = fn(manager, *args[:2], *args[3:], default=MISSING, **kwargs)
         except BaseException as error:
             failed(error, began, args, kwargs)
             raise
@@ -274,7 +274,9 @@ def _items_of(requests: list[Any], results: list[Any]) -> list[Item]:
     """Return for each item of a batch its scope, its error's code, and whether it was found."""
     items: list[Item] = []
     for request, result in zip(requests, results, strict=True):
-        scope = request[0] if isinstance(request, tuple) else request.scope
+        pair = isinstance(request, tuple)
+        # What is no request at all has an error for its result, and no scope.
+        scope = (request[0] if request else None) if pair else getattr(request, "scope", None)
         if isinstance(result, StateError):
             items.append((scope, result.code, None))
         elif hasattr(request, "value"):  # a set: 0 is the revision of an ephemeral value

@@ -7,6 +7,7 @@ hold no values; keys are there at level DEBUG only, and never of sensitive state
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import MutableMapping
 from typing import Any, Final
 
@@ -14,6 +15,11 @@ from holdfast.correlation import CorrelationContext, current
 
 #: Where the verbs are logged.
 operations: Final = logging.getLogger("holdfast.operations")
+
+# Ids come from elsewhere: what could begin a line, steer a terminal or turn text around.
+_STEERING: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
 
 
 class CorrelationFilter(logging.Filter):
@@ -64,11 +70,11 @@ def log_operation(
         "duration_ms": duration_ms,
         "scope_kind": scope_kind,
         "engine": engine,
-        "correlation": correlation if context is None else context.id,
-        "span": None if context is None else context.span,
+        "correlation": _plain(correlation if context is None else context.id),
+        "span": None if context is None else _plain(context.span),
     }
     if key is not None and operations.isEnabledFor(logging.DEBUG):
-        extra["key"] = key
+        extra["key"] = _plain(key)
     operations.log(level, "%s: %s", operation, outcome, extra=extra)
 
 
@@ -76,8 +82,15 @@ def _fields(context: CorrelationContext | None) -> dict[str, str | None]:
     if context is None:
         return dict.fromkeys(("correlation", "span", "parent", "component"))
     return {
-        "correlation": context.id,
-        "span": context.span,
-        "parent": context.parent,
-        "component": context.component,
+        "correlation": _plain(context.id),
+        "span": _plain(context.span),
+        "parent": _plain(context.parent),
+        "component": _plain(context.component),
     }
+
+
+def _plain(text: Any) -> Any:
+    """Return a text for a log, with what is not simply shown escaped."""
+    if not isinstance(text, str) or text.isprintable():
+        return text
+    return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text)

@@ -56,6 +56,10 @@ class Metrics:
         """
         return self._sources.add(name, source)
 
+    def after_fork(self) -> None:
+        """Go on in a child: with locks of its own."""
+        self._sources.after_fork()
+
     def snapshot(self) -> dict[str, Any]:
         """Return all figures, as JSON types; times in seconds, sizes in bytes."""
         kernel = self._kernel

@@ -84,6 +84,7 @@ class Observation:
     def after_fork(self) -> None:
         """Count the child's own from zero."""
         self.recorder.after_fork()
+        self.metrics.after_fork()
         if self.tally is not None:
             self.tally.reset()
             with suppress(StateError):  # a store with failover does not survive a fork

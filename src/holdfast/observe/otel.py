@@ -1,13 +1,15 @@
 """Spans of OpenTelemetry for verbs. The only module that imports its API.
 
 Without an SDK the API does nothing. Attributes follow the semantic conventions of databases
-(https://opentelemetry.io/docs/specs/semconv/database/); none holds a key, an id or a value.
+(https://opentelemetry.io/docs/specs/semconv/database/); none holds a key
+or a value, and of ids only the correlation's.
 """
 
 from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Final
 
 try:
@@ -101,14 +103,9 @@ class Tracing:
         step = CorrelationContext.new(
             f"{around.trace_id:032x}", parent=f"{around.span_id:016x}", operation=operation
         )
+        step = replace(step, sampled=bool(around.trace_flags & TraceFlags.SAMPLED))
         if made.is_valid and made.span_id != around.span_id:
-            step = CorrelationContext(
-                id=step.id,
-                span=f"{made.span_id:016x}",
-                parent=step.parent,
-                operation=operation,
-                started_ns=step.started_ns,
-            )
+            step = replace(step, span=f"{made.span_id:016x}")
         return correlate(step)
 
 

@@ -29,7 +29,7 @@ def answer(
             return _recorded(watch, manager, args, kwargs)
         if name == "get":
             kwargs, default = without_default(args, kwargs)
-            result = fn(manager, *args[:2], default=MISSING, **kwargs)
+            result = fn(manager, *args[:2], *args[3:], default=MISSING, **kwargs)
             return (default, False) if result is MISSING else (result, True)
         result = fn(manager, *args, **kwargs)
         return result, result is not None and result is not False
@@ -37,8 +37,15 @@ def answer(
         return _recorded_batch(observation, watch, manager, args[0]), None
     result = fn(manager, *args, **kwargs)
     if watch.recorded:
-        watch.record_listing(len(result) if isinstance(result, list) else int(result or 0))
+        watch.record_listing(_count(result))
     return result, None
+
+
+def _count(result: Any) -> int:
+    """Return how many things a read found: of what is no list and no number, one or none."""
+    if isinstance(result, list):
+        return len(result)
+    return int(result) if isinstance(result, int) else int(result is not None)
 
 
 def without_default(args: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -58,7 +65,7 @@ def _recorded(watch: Watch, manager: Any, args: Any, kwargs: dict[str, Any]) -> 
     else:
         kwargs, default = without_default(args, kwargs)
         kind = kwargs.pop("type", None)
-        found = find(manager, *args[:2], **kwargs)
+        found = find(manager, *args[:2], *args[3:], **kwargs)
     watch.record_read([_fields(watch.scope, watch.key, found)])
     if name == "get_with_metadata":
         return found, found is not None

@@ -35,6 +35,9 @@ READ: Final = "state.read"
 _SILENT = (ClosedError, ReadOnlyError)
 _HOPELESS = (PoisonedError, FencedError, ForkedError)
 
+#: With so many commits waiting already nothing is recorded: the queue is for the callers' own.
+_MOST_WAITING: Final = 10_000
+
 Correlation = str | CorrelationContext
 
 
@@ -127,6 +130,9 @@ class Recorder:
     ) -> None:
         kernel = self._kernel
         try:
+            if kernel.lane.depth() >= _MOST_WAITING:
+                self._lose()
+                return
             intent = Intent([], Durability.OS)
             intent.events = [
                 emitted(kernel.payloads, self._address, scope, name, data) for scope, data in told

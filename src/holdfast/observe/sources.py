@@ -21,6 +21,30 @@ Source = Callable[[], Iterable[Figure]]
 
 MAX_SERIES: Final = 1000  # of one source: labels of a hook that has ids in its name stay bounded
 
+#: Second words of the store's own metrics: two of one name would spoil the page for its reader.
+_OWN: Final = frozenset(
+    [
+        "cache",
+        "change",
+        "changes",
+        "ephemeral",
+        "events",
+        "expired",
+        "journal",
+        "lane",
+        "observer",
+        "operation",
+        "operations",
+        "recorded",
+        "records",
+        "revision",
+        "source",
+        "storage",
+        "unrecorded",
+        "up",
+    ]
+)
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _log = logging.getLogger("holdfast.metrics")
 
@@ -33,9 +57,13 @@ class Sources:
     """
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
+        self.after_fork()
         self._sources: dict[str, Source] = {}
         self.failures: dict[str, int] = {}
+
+    def after_fork(self) -> None:
+        """Make the lock anew: a thread that is not here may hold it."""
+        self._mutex = threading.Lock()
 
     def add(self, name: str, source: Source) -> Callable[[], None]:
         """Ask `source` from now on; return what ends that.
@@ -48,7 +76,7 @@ class Sources:
                 f"{name!r} is no name of a source", hint="use lower-case letters, digits and _"
             )
         with self._mutex:
-            if name in self._sources:
+            if name in self._sources or name in _OWN:
                 raise InvalidArgumentError(f"there is a source {name} already")
             self._sources[name] = source
 

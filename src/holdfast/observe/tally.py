@@ -16,7 +16,7 @@ from holdfast.observe.scopes import ScopeStats, ScopeTable
 from holdfast.observe.verbs import VERBS, Kind, kind_of, scope_of
 from holdfast.store.feed import Commit
 from holdfast.store.intent import Intent
-from holdfast.store.layout import owner_of
+from holdfast.store.layout import MAX_KEY_BYTES, owner_of
 from holdfast.store.scope import StateScope, unpack_scope
 from holdfast.store.value import Operation, StateClass
 
@@ -91,7 +91,7 @@ class Tally:
 
     def batch(self, verb: str, ns: int, code: str | None, items: Items) -> None:
         """Count one call of a verb with many items."""
-        self._note(lambda: self._add_batch(verb, ns, code, items))
+        self._note(lambda: self._add_batch(verb, ns, code, items), len(items))
 
     def commits(self, commits: Sequence[Commit]) -> None:
         """Count what was committed; an observer of the feed."""
@@ -102,7 +102,7 @@ class Tally:
             if step.operation
         ]
         events = sum(len(commit.intent.events) for commit in commits)
-        self._note(lambda: self._add_changes(changes, events))
+        self._note(lambda: self._add_changes(changes, events), len(changes))
 
     def group(self, group: Sequence[Intent], began: int, ended: int) -> None:
         """Count one group of the lane."""
@@ -110,9 +110,10 @@ class Tally:
         waits = [began - intent.queued_ns for intent in group if intent.queued_ns]
         self._note(lambda: self._add_group(size, took, waits))
 
-    def _note(self, add: Callable[[], None]) -> None:
+    def _note(self, add: Callable[[], None], size: int = 1) -> None:
         self._pending.append(add)
-        if len(self._pending) >= _GATHERED:
+        # What is large is not kept until others have gathered.
+        if size >= _GATHERED or len(self._pending) >= _GATHERED:
             self._fold_some()
 
     # --- asking ---------------------------------------------------------------------------
@@ -227,8 +228,12 @@ class Tally:
             figures.wait_ns.add(max(wait, 0))
 
     def _scope(self, given: Scope) -> StateScope | None:
+        # What is too long to be a scope of any key is counted, and not kept.
         if not isinstance(given, str):
-            return scope_of(given)
+            scope = scope_of(given)
+            return scope if scope is None or len(scope.packed) <= MAX_KEY_BYTES else None
+        if len(given) > MAX_KEY_BYTES:
+            return None
         if given not in self._parsed:
             if len(self._parsed) >= _PARSED:
                 self._parsed.clear()

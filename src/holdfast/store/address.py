@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from holdfast.errors import InvalidScopeError
 from holdfast.keys import after, normal_text, pack_prefix, pack_text
 from holdfast.store.layout import OVERHEAD, check_place, split_place
 from holdfast.store.scope import StateScope
+
+_KEPT: Final = 512  # characters of a text that is remembered: whatever callers send, it stays small
 
 
 @lru_cache(maxsize=4096)
@@ -40,7 +43,9 @@ class Addressing:
         """
         if isinstance(scope, StateScope):
             return scope
-        return _parsed(scope) if type(scope) is str else StateScope.parse(scope)
+        if type(scope) is str and len(scope) <= _KEPT:
+            return _parsed(scope)
+        return StateScope.parse(scope)
 
     def owner(self, scope: StateScope | str) -> bytes:
         """Return packed tenant and scope."""

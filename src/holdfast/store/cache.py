@@ -29,11 +29,15 @@ class ReadCache:
     def __init__(self, clock: Clock, capacity: int, max_age: float) -> None:
         self._now = clock.now_ns
         self._capacity, self._max_age_ns = capacity, int(max_age * 1e9)
-        self._lock = threading.Lock()
+        self.after_fork()
         self._entries: OrderedDict[bytes, tuple[bytes, int]] = OrderedDict()
         self._bytes = 0
         self._generation = 0
         self.hits = self.misses = self.evicted = 0
+
+    def after_fork(self) -> None:
+        """Make the lock anew: a thread that is not here may hold it."""
+        self._lock = threading.Lock()
 
     def look(self, place: bytes) -> tuple[bytes | None, int]:
         """Return the encoded value at `place`, or None and the generation to `keep` it under."""

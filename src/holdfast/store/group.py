@@ -8,7 +8,7 @@ an intent: outcomes are returned, and handed out only after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -29,11 +29,9 @@ from holdfast.store.intent import Emitted, Intent
 from holdfast.store.journal import (
     DIGEST_MODULUS,
     HEADER_FORMAT,
-    MAX_REVISION,
     Head,
     chain_hash,
     header_at,
-    headers_between,
     journal_horizon,
     pack_head_row,
     pack_journal_horizon,
@@ -44,6 +42,7 @@ from holdfast.store.partitions import Partitions
 from holdfast.store.payload import Payloads
 from holdfast.store.record import CHECKSUM, describe, parse
 from holdfast.store.step import Step, moved
+from holdfast.store.touched import refuse_touched, touched_since
 from holdfast.store.value import Operation
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -341,15 +340,15 @@ class GroupBuilder:
 
     def _repeat(self, intent: Intent, revision: int) -> Outcome:
         """Return what the commit that had the same id first did, as the journal tells it."""
-        changed = self._changed_by(revision)
-        tenants = {place[: place.index(0)] for place in changed}
+        changed, told = self._done_by(revision)
+        tenants = {place[: place.index(0)] for place in changed | told}
+        if intent.events and told.isdisjoint([event.owner for event in intent.events]):
+            if changed.isdisjoint([op.place for op in intent.ops]):
+                raise _something_else()
         results: list[Any] = []
         for op in intent.ops:
             if tenants and op.place[: op.place.index(0)] not in tenants:
-                raise InvalidArgumentError(
-                    "this commit_id names a commit of something else",
-                    hint="make ids that are unique in the whole store: uuid4().bytes",
-                )
+                raise _something_else()
             if op.place in changed or not intent.loose:
                 results.append(op.place in changed)
             else:
@@ -361,16 +360,22 @@ class GroupBuilder:
                 )
         return Outcome(revision, results, repeated=True)
 
-    def _changed_by(self, revision: int) -> set[bytes]:
-        """Return the places that a commit of the journal, or of this group, changed."""
+    def _done_by(self, revision: int) -> tuple[set[bytes], set[bytes]]:
+        """Return the places that a commit of the journal, or of this group, changed.
+
+        And the owners of its events.
+        """
         at = revision - self._first
         if self._first and at >= 0:
-            return {c[0] for tail in self._tails for c in tail.commits[at][5]}
+            entries = [tail.commits[at] for tail in self._tails]
+            told = {event[1] for entry in entries if len(entry) > 6 for event in entry[7]}
+            return {change[0] for entry in entries for change in entry[5]}, told
         headers = [header_at(self._view, partition, revision) for partition in self.among]
         found = [header.commits[revision - header.first] for header in headers if header]
         if not found:
             raise CorruptionError("an indexed commit is gone", where=f"journal/{revision}")
-        return {change.place for commit in found for change in commit.changes}
+        told = {event.owner for commit in found for event in commit.events}
+        return {change.place for commit in found for change in commit.changes}, told
 
     # --- preconditions --------------------------------------------------------------------
 
@@ -552,6 +557,13 @@ def _sort_out(
             puts.append(pair)  # type: ignore[arg-type]
 
 
+def _something_else() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "this commit_id names a commit of something else",
+        hint="make ids that are unique in the whole store: uuid4().bytes",
+    )
+
+
 def _event_entry(event: Emitted) -> tuple[Any, ...]:
     data = event.prepared
     return (
@@ -577,29 +589,3 @@ def _context_entry(context: CorrelationContext | None) -> tuple[Any, ...] | None
         dict(context.attributes),
         context.started_ns,
     )
-
-
-def touched_since(view: View, partition: int, since: int) -> Iterable[list[bytes]]:
-    """Yield the places that each commit of a partition after `since` changed."""
-    for header in headers_between(view, partition, since, MAX_REVISION):
-        for at, commit in enumerate(header.commits):
-            if header.first + at > since:
-                yield [c.place for c in commit.changes if c.operation != Operation.TRIM]
-
-
-def refuse_touched(places: Iterable[bytes], ranges: list[tuple[bytes, bytes]]) -> None:
-    """Raise if one of `places` lies in one of `ranges`.
-
-    Raises:
-        ConflictError: With reason ``range``.
-    """
-    for place in places:
-        for start, stop in ranges:
-            if start <= place < stop:
-                _, scope, key = layout.split_place(place)
-                raise ConflictError(
-                    f"{scope}/{key} changed in a range that the transaction scanned",
-                    scope=str(scope),
-                    key=key,
-                    reason="range",
-                )

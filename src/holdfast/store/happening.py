@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any, Final
@@ -25,14 +26,22 @@ def emitted(
     name: str,
     data: Any,
     causes: Sequence[str] = (),
+    commit_id: bytes | None = None,
+    number: int = 0,
 ) -> Emitted:
     """Return an event that can be committed.
+
+    Args:
+        payloads, address: The store's, the tenant's.
+        scope, name, data, causes: As given.
+        commit_id: As given: the event gets the same id whenever it is sent again under this one.
+        number: Its place among the events of its commit.
 
     Raises:
         InvalidArgumentError: The name is empty, too long or has control characters, or a cause is
             no id.
         InvalidValueError: The data would not read back equal.
-        LimitExceededError: It takes more than 64 KiB.
+        LimitExceededError: It takes more than 64 KiB, or the scope's ids are too long.
     """
     name = normal_text(name, what="the name of an event", error=InvalidArgumentError)
     if len(name.encode()) > MAX_TEXT:
@@ -46,4 +55,12 @@ def emitted(
             actual=prepared.size,
         )
     owner = address.owner(scope)
-    return Emitted(os.urandom(16), owner, name, prepared, check_causes(causes))
+    if len(owner) > 256:  # a scope that can hold no key is too long for an event, too
+        address.place(owner, "k")
+    id_ = event_id(commit_id, number, owner) if isinstance(commit_id, bytes) else os.urandom(16)
+    return Emitted(id_, owner, name, prepared, check_causes(causes))
+
+
+def event_id(commit_id: bytes, number: int, owner: bytes) -> bytes:
+    """Return the id of an event of a commit whose id is given: each time the same."""
+    return hashlib.sha256(commit_id + number.to_bytes(8) + owner).digest()[:16]

@@ -18,9 +18,16 @@ import msgspec
 
 from holdfast.correlation import CorrelationContext
 from holdfast.engines.base import View
-from holdfast.errors import CorruptionError, FormatVersionError
+from holdfast.errors import (
+    CorruptionError,
+    FormatVersionError,
+    InvalidArgumentError,
+    StateError,
+)
+from holdfast.keys import unpack_text
 from holdfast.store import layout
 from holdfast.store.intent import Emitted, Prepared
+from holdfast.store.scope import unpack_scope
 from holdfast.store.value import Operation
 
 HEADER_FORMAT: Final = 1
@@ -139,20 +146,30 @@ class CommitEntry(msgspec.Struct, array_like=True, gc=False, frozen=True):
 
     @property
     def step(self) -> CorrelationContext | None:
-        """The step that the commit belongs to, where it said one."""
+        """The step that the commit belongs to, where it said one.
+
+        Raises:
+            CorruptionError: It is none that could have been written.
+        """
         entry = self.context
         if entry is None or self.correlation is None:
             return None
-        return CorrelationContext(
-            id=self.correlation,
-            span=entry.span,
-            parent=entry.parent,
-            causes=tuple(entry.causes),
-            component=entry.component,
-            operation=entry.operation,
-            attributes=entry.attributes,
-            started_ns=entry.started_ns,
-        )
+        try:
+            return CorrelationContext(
+                id=self.correlation,
+                span=entry.span,
+                parent=entry.parent,
+                causes=tuple(entry.causes),
+                component=entry.component,
+                operation=entry.operation,
+                attributes=entry.attributes,
+                started_ns=entry.started_ns,
+            )
+        except InvalidArgumentError as error:
+            raise CorruptionError(
+                f"a step in the journal is none: {error.message}",
+                where=f"commit {self.commit_id.hex()}",
+            ) from None
 
 
 class Header(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -221,6 +238,36 @@ def parse_header(key: bytes, row: bytes) -> Header:
         FormatVersionError: A newer format.
     """
     return _parse(_decoder, key, row)
+
+
+def parse_whole(key: bytes, row: bytes) -> Header:
+    """Parse a header row, and see that all it names can be: what readers find out one by one.
+
+    Raises:
+        CorruptionError, FormatVersionError: As `parse_header`, or it names what cannot be.
+    """
+    header = parse_header(key, row)
+    try:
+        for commit in header.commits:
+            _ = commit.step
+            for change in commit.changes:
+                if Operation(change.operation) is not Operation.TRIM:
+                    layout.split_place(change.place)
+                elif change.place:
+                    _check_owner(change.place)
+            for event in commit.events:
+                _check_owner(event.owner)
+    except (ValueError, IndexError, StateError):
+        raise CorruptionError(
+            "a journal header names what cannot be", where=f"journal/{header.last}"
+        ) from None
+    return header
+
+
+def _check_owner(owner: bytes) -> None:
+    _, at = unpack_text(owner, 0)
+    if unpack_scope(owner, at)[1] != len(owner):
+        raise ValueError("bytes behind the scope")
 
 
 def _parse(decoder: msgspec.msgpack.Decoder[_Parsed], key: bytes, row: bytes) -> _Parsed:

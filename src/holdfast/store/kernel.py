@@ -361,7 +361,9 @@ class Kernel:
         """
         if self.settings.read_only:
             self.refuse_read_only()
-        if len(intent.ops) > 1 and intent.measure() > self.engine.traits.max_batch_bytes:
+        if not (len(intent.ops) > 1 or intent.events):
+            return
+        if intent.measure() > self.engine.traits.max_batch_bytes:
             raise LimitExceededError(
                 "this is too large for one atomic commit",
                 hint="split it: fewer keys at once, or scopes in parts by prefix",
@@ -371,7 +373,7 @@ class Kernel:
 
     def commit(self, intent: Intent) -> Intent:
         """Commit an intent and return it with its outcome, or raise why not."""
-        if self.settings.read_only or len(intent.ops) > 1:
+        if self.settings.read_only or len(intent.ops) > 1 or intent.events:
             self.admit(intent)
         if self.before is not None and self.before.wants(intent):
             self.before.run(intent, self.lane.submit)
@@ -467,6 +469,8 @@ class Kernel:
         self.turns.after_fork()
         self.sweeper.after_fork()
         self.ephemeral.lock = threading.RLock()
+        if self.cache is not None:
+            self.cache.after_fork()
 
 
 _open_kernels: weakref.WeakSet[Kernel] = weakref.WeakSet()  # for fork only

@@ -8,6 +8,7 @@ a pure function. The lane knows nothing of what is in an intent beyond places, w
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -20,6 +21,8 @@ MAX_ITEMS = 1000
 MAX_BYTES = 8 * 1024 * 1024
 MAX_QUEUE = 100_000
 _FAIR_SHARE = 4  # a quarter of each group is strictly first come, first served
+
+_log = logging.getLogger("holdfast.lane")
 
 Run = Callable[[Sequence[Intent]], None]
 
@@ -190,15 +193,14 @@ class Lane:
                 )
             if self.told is not None:
                 intent.queued_ns = time.perf_counter_ns()
-            self._queue.append(intent)
-            self._weight += weight
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._serve, name="holdfast-lane", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._serve, name="holdfast-lane", daemon=True)
+                thread.start()  # before anything is queued that nobody would take otherwise
+                self._thread = thread
             elif not self._busy:
                 self._ready.notify()
+            self._queue.append(intent)
+            self._weight += weight
 
     def _lead(self, group: list[Intent]) -> None:
         told = self.told
@@ -207,7 +209,7 @@ class Lane:
             self._run(group)
         finally:
             if told is not None:
-                told(group, began, time.perf_counter_ns())
+                self._tell(told, group, began)
             self.groups += 1
             self.items += len(group)
             if len(group) > self.largest:
@@ -219,6 +221,12 @@ class Lane:
                 with self._mutex:
                     self._ready.notify()
                     self._idle.notify_all()
+
+    def _tell(self, told: Told, group: Sequence[Intent], began: int) -> None:
+        try:
+            told(group, began, time.perf_counter_ns())
+        except Exception as error:  # noqa: BLE001 - the lane goes on, whoever listens
+            _log.error("a listener of the commit lane failed: %s", type(error).__name__)
 
     def _serve(self) -> None:
         mutex, queue = self._mutex, self._queue
@@ -234,7 +242,10 @@ class Lane:
             self._lead(group)
             for intent in group:
                 if intent.wake is not None:
-                    intent.wake()
+                    try:
+                        intent.wake()
+                    except Exception as error:  # noqa: BLE001 - the others wait, too
+                        _log.error("a caller could not be woken: %s", type(error).__name__)
 
     def _take(self) -> list[Intent]:
         queue = self._queue

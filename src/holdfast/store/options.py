@@ -125,7 +125,7 @@ def annotate(intent: Intent, options: WriteOptions) -> None:
     if commit_id is not None:
         if not isinstance(commit_id, bytes) or len(commit_id) != 16:
             raise InvalidArgumentError("commit_id must be 16 bytes", hint="say uuid4().bytes")
-        intent.commit_id, intent.given = commit_id, True
+        intent.commit_id, intent.given = bytes(commit_id), True
     intent.actor = short_text(options.get("actor"), "actor")
     correlation = options.get("correlation")
     if isinstance(correlation, CorrelationContext):

@@ -211,7 +211,19 @@ def _commits(
 
 
 def show(view: View, kernel: Kernel, picked: Sequence[Picked], values: bool = True) -> list[Item]:
-    """Return changes and events as callers see them; values with one lookup for all."""
+    """Return changes and events as callers see them; values with one lookup for all.
+
+    Raises:
+        CorruptionError: The journal is damaged.
+    """
+    try:
+        return _shown(view, kernel, picked, values)
+    except (ValueError, IndexError, KeyError):
+        where = f"journal/{picked[0][0]}-{picked[-1][0]}"
+        raise CorruptionError("the journal names what cannot be", where=where) from None
+
+
+def _shown(view: View, kernel: Kernel, picked: Sequence[Picked], values: bool) -> list[Item]:
     payloads = kernel.payloads
     stored: Iterator[bytes | None] = iter(())
     if values:

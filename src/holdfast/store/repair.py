@@ -34,6 +34,7 @@ from holdfast.store.journal import (
     pack_journal_horizon,
     parse_head,
     parse_header,
+    parse_whole,
 )
 from holdfast.store.kernel import STORE_FORMAT, Kernel, StoreInfo
 from holdfast.store.partitions import Partitions
@@ -174,7 +175,7 @@ class _Repair:
         last_row = b""
         for key, row in self._rows(*layout.journal_range(partition)):
             try:
-                header = parse_header(key, row)
+                header = parse_whole(key, row)
             except StateError as error:
                 where = f"journal/{layout.journal_parts(key)[1]}"
                 self._lose("header-damaged", where, str(error))

@@ -11,7 +11,6 @@ from holdfast.engines.base import View
 from holdfast.errors import ConflictError, LimitExceededError
 from holdfast.store import intent as wanted
 from holdfast.store import layout
-from holdfast.store.group import refuse_touched, touched_since
 from holdfast.store.intent import Op
 from holdfast.store.journal import journal_horizon, read_heads
 from holdfast.store.kernel import Kernel
@@ -19,6 +18,7 @@ from holdfast.store.past import Found, scope_horizon
 from holdfast.store.reader import PAGE
 from holdfast.store.record import parse
 from holdfast.store.step import conflict
+from holdfast.store.touched import refuse_touched, touched_since
 
 
 class Buffered:

@@ -27,7 +27,7 @@ from holdfast.store.journal import (
     chain_hash,
     commits_at,
     journal_horizon,
-    parse_header,
+    parse_whole,
     read_head,
     read_heads,
     row_digest,
@@ -227,7 +227,7 @@ class _Verification:
             for row_key, row in rows:
                 where = f"journal/{layout.journal_parts(row_key)[1]}"
                 try:
-                    header = parse_header(row_key, row)
+                    header = parse_whole(row_key, row)
                 except StateError as error:
                     self._report("header-damaged", where, error.message)
                     last = None

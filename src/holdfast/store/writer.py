@@ -299,6 +299,16 @@ class Writer:
         if state_class is not None:
             guard_class(state_class)
 
+    def guard_event(self, scope: StateScope | str, data: Any) -> None:
+        """Refuse data of an event where policy demands that values are encrypted.
+
+        Raises:
+            ProtectionRequiredError: It does.
+        """
+        if data is not None and self.ruled:
+            if self.policies.state_class(self.address.scope(scope)) is StateClass.SENSITIVE:
+                guard_class(StateClass.SENSITIVE)
+
     # --- intents --------------------------------------------------------------------------
 
     def intent(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from holdfast.correlation import CorrelationContext
+from holdfast.store.lines import to_json
 from holdfast.timeline.entry import TimelineEntry
 from holdfast.timeline.graph import TimelineStep
 from holdfast.timeline.shown import has_value, is_hidden, plain_value
@@ -97,7 +98,7 @@ def _context(context: CorrelationContext | None) -> dict[str, Any] | None:
         "causes": list(context.causes),
         "component": context.component,
         "operation": context.operation,
-        "attributes": dict(context.attributes),
+        "attributes": to_json(dict(context.attributes)),
         "started_ns": context.started_ns,
     }
 

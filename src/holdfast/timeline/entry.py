@@ -27,6 +27,7 @@ _UNITS: Final = {
     "duration_s": timedelta(seconds=1),
     "duration": timedelta(seconds=1),
 }
+_LONGEST: Final = timedelta(days=36525)  # who says more says nonsense
 _WRITTEN: Final = (Operation.SET, Operation.TOUCH)
 
 
@@ -205,13 +206,13 @@ def _text(value: object) -> str | None:
 def _duration(facts: Mapping[str, Any]) -> timedelta | None:
     for name, unit in _UNITS.items():
         value = facts.get(name)
-        if isinstance(value, timedelta):
-            return max(timedelta(0), value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             try:
-                return max(timedelta(0), _scaled(value, name, unit))
+                value = _scaled(value, name, unit)
             except (OverflowError, ValueError):
                 return None
+        if isinstance(value, timedelta):
+            return max(timedelta(0), value) if value <= _LONGEST else None
     return None
 
 

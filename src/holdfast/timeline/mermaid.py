@@ -16,6 +16,12 @@ from holdfast.timeline.timeline import Timeline
 _WIDTH: Final = 60
 _SPECIAL: Final = re.compile(r"[^\w .,/·…()+=\-µ]")
 _GANTT: Final = re.compile(r"[^\w ./·…()+=\-µ]")
+# What begins so is a statement of a gantt chart, and no task.
+_STATEMENT: Final = re.compile(
+    "gantt|title|section|click|dateformat|axisformat|tickinterval|topaxis|inclusiveenddates"
+    "|includes|excludes|todaymarker|weekday|weekend|acctitle|accdescr",
+    re.IGNORECASE,
+)
 _ALONE: Final = "(no component)"
 
 
@@ -63,7 +69,9 @@ def as_gantt(timeline: Timeline) -> str:
             start = int(step.started_at.timestamp() * 1000)
             length = max(1, round(step.duration / timedelta(milliseconds=1)))
             mark = "crit, " if step.id in critical else ""
-            lines.append(f"  {_task(step.title)} :{mark}{start}, {start + length}")
+            name = _task(step.title)
+            name = f"· {name}" if _STATEMENT.match(name) else name
+            lines.append(f"  {name} :{mark}{start}, {start + length}")
     return "\n".join(lines) + "\n"
 
 

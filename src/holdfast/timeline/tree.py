@@ -21,6 +21,7 @@ from holdfast.timeline.timeline import Timeline
 Tone = Literal["", "title", "step", "critical", "event", "change", "failed", "read", "dim", "warn"]
 
 WIDTH = 100  # characters of a value
+_DEEPEST = 3 * 32  # characters of stem: what is deeper stands no further right, and says below what
 
 
 class Piece(NamedTuple):
@@ -56,16 +57,20 @@ def tree_lines(timeline: Timeline, *, sensitive: bool = False) -> Iterator[Line]
     critical = set(graph.critical_path)
     roots = [graph[id_] for id_ in graph.roots]
     # A step and its stem; a loop, because a chain may be as long as the timeline.
-    waiting = [(step, "", step is roots[-1]) for step in reversed(roots)]
+    waiting = [(step, "", step is roots[-1], False) for step in reversed(roots)]
     while waiting:
-        step, stem, last = waiting.pop()
-        yield _step(graph, step, stem + ("└─ " if last else "├─ "), numbers, critical)
-        stem += "   " if last else "│  "
+        step, stem, last, flat = waiting.pop()
+        head = stem + ("└─ " if last else "├─ ")
+        yield _step(graph, step, head, numbers, critical, flat=flat)
+        inner = stem + ("   " if last else "│  ")
         children = below.get(step.id, [])
         bar = "│ " if children else "  "
         for entry in step.entries:
-            yield _entry(entry, stem + bar, sensitive=sensitive)
-        waiting += [(child, stem, child is children[-1]) for child in reversed(children)]
+            yield _entry(entry, inner + bar, sensitive=sensitive)
+        flat = len(inner) > _DEEPEST
+        if not flat:
+            stem = inner
+        waiting += [(child, stem, child is children[-1], flat) for child in reversed(children)]
 
 
 def warnings(timeline: Timeline) -> list[str]:
@@ -128,6 +133,8 @@ def _step(
     stem: str,
     numbers: dict[str, int],
     on_path: set[str],
+    *,
+    flat: bool,
 ) -> Line:
     critical = step.id in on_path and len(on_path) > 1
     mark = " ◆" if critical else ""
@@ -136,7 +143,10 @@ def _step(
         Piece(f"{numbers[step.id]} {harmless(step.title)}", "critical" if critical else "step"),
         Piece(f"  {duration_text(step.duration)}{mark}" if step.duration else mark, "dim"),
     ]
-    others = [id_ for id_ in step.causes if id_ != _above(graph, step).id]
+    above = _above(graph, step).id if step.causes else None
+    if flat and above is not None:
+        line.append(Piece(f"  after {numbers[above]}", "dim"))
+    others = [id_ for id_ in step.causes if id_ != above]
     if others:
         also = ", ".join(str(numbers[id_]) for id_ in others)
         line.append(Piece(f"  also after {also}", "dim"))
