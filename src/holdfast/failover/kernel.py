@@ -303,7 +303,6 @@ class FailoverKernel(Kernel):
             self._gate.shut()
             self.info = primary.info
             self.breaker = breaking.closed(self.clock.now_ns())
-            self._feed.widen(primary.partitions.count)
             primary.committer.feed = self._feed  # before anybody commits there
             primary.lane.told = self.lane.told
             self.primary = self.side = primary

@@ -84,12 +84,6 @@ class Feed:
         self._mutex = threading.Lock()
         self._order: dict[int, threading.Lock] = {}  # by partition, made when first needed
 
-    def widen(self, partitions: int) -> None:
-        """Keep the order of so many partitions. Called while nobody commits."""
-        if partitions != self._partitions:
-            self._partitions = partitions
-            self._order = [threading.Lock() for _ in range(partitions)]
-
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Tell `observer` from now on; return what ends that."""
         with self._mutex:
