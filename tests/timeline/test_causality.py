@@ -246,8 +246,8 @@ def test_ids_that_collide() -> None:
 
 
 def test_nonsense_times() -> None:
-    """A step that began after its entries, or never, or beyond the calendar, takes no time."""
-    for started in (5_000_000, -10_000_000_000_000, 1 << 60):
+    """A step that began after its entries, or never, or at the end of all time, takes none."""
+    for started in (5_000_000, -10_000_000_000_000, 16_000_000_000_000):
         graph = causality([change(0, context("a", started=started), at=5)])
         assert graph["a"].duration == timedelta(0)
 
