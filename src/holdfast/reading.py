@@ -15,14 +15,10 @@ from typing import Any, Self, TypeVar, cast, overload
 from holdfast.correlation import CorrelationContext
 from holdfast.engines.registry import new_engine
 from holdfast.errors import (
-    ConfigurationError,
-    EphemeralMixError,
-    InvalidArgumentError,
     StateError,
 )
 from holdfast.events import EventReader
-from holdfast.failover.kernel import FailoverKernel
-from holdfast.failover.report import FailoverReport
+from holdfast.failover.report import FailoverReport, health_of, report_of
 from holdfast.observe.analysis import analyze
 from holdfast.observe.findings import Analysis
 from holdfast.observe.metrics import Metrics
@@ -37,11 +33,10 @@ from holdfast.store.compact import stored_policies
 from holdfast.store.inspection import Inspection, inspect_record
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing, check_limit
-from holdfast.store.past import Found
+from holdfast.store.lookup import Lookup
+from holdfast.store.options import commit_id_of
 from holdfast.store.policy import Policies, ScopePolicy
 from holdfast.store.position import Position
-from holdfast.store.reader import ephemeral_value, state_value
-from holdfast.store.record import describe
 from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.status import Health
@@ -86,6 +81,7 @@ class StateReader:
         self._policies = Policies(policies)
         self._observation = Observation(kernel, self._address, self._policies, observe)
         self._listing = Listing(kernel, self._address)
+        self._lookup = Lookup(kernel)
         self.events = EventReader(kernel, self._address, self._listing)
         self._streams = Streams(kernel, self._listing)
         self.metrics.source("consumers", Consumers(self._streams, self._address).samples)
@@ -172,14 +168,15 @@ class StateReader:
             )
             place = address.place(owner, key)
             if as_of is not None:
-                found = self._past(place, as_of)
+                found = self._lookup.past(place, as_of)
                 value = default if found is None else decode(found.payload)
                 missing = found is None
             else:
                 if self._kernel.ephemeral.entries:
-                    entry = self._ephemeral(place)
+                    entry = self._lookup.ephemeral(place)
                     if entry is not None:
-                        return entry.value if type is None else self._typed(entry, type, scope, key)
+                        value = entry.value
+                        return value if type is None else as_type(value, type, f"{scope}/{key}")
                 if type is None:
                     return self._kernel.reader.value(place, default)
                 value = self._kernel.reader.value(place, MISSING)
@@ -206,10 +203,7 @@ class StateReader:
         self, scope: Scope, key: str, as_of: int | datetime | None = None
     ) -> StateValue | None:
         place = self._address.place(self._address.owner(scope), key)
-        if as_of is not None:
-            found = self._past(place, as_of)
-            return None if found is None else state_value(found)
-        return self._ephemeral(place) or self._state_value(place)
+        return self._lookup.find(place, as_of)
 
     def exists(self, scope: Scope, key: str, *, correlation: Correlation = None) -> bool:
         """Say whether the key is there."""
@@ -469,10 +463,7 @@ class StateReader:
 
     def health(self) -> Health:
         """Return the health of each component: ``"ok"``, ``"degraded"`` or ``"failed"``."""
-        if isinstance(self._kernel, FailoverKernel):
-            found = FailoverReport(self._kernel).health()
-        else:
-            found = status.health(self._kernel)
+        found = health_of(self._kernel)
         return Consumers(self._streams, self._address).judged(found)
 
     @property
@@ -522,11 +513,7 @@ class StateReader:
         Raises:
             ConfigurationError: The store was opened without failover.
         """
-        if not isinstance(self._kernel, FailoverKernel):
-            raise ConfigurationError(
-                "the store has no failover", hint="open it with failover=FailoverSettings(...)"
-            )
-        return FailoverReport(self._kernel)
+        return report_of(self._kernel)
 
     def verify(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
         """Walk everything that the store holds, of every tenant, and return what is wrong.
@@ -588,14 +575,8 @@ class StateReader:
             since: A revision known before the attempt; the search begins there.
             correlation: What the read belongs to.
         """
-        try:
-            raw = bytes.fromhex(commit_id) if isinstance(commit_id, str) else commit_id
-        except ValueError:
-            raw = b""
-        if not isinstance(raw, bytes) or len(raw) != 16:
-            raise InvalidArgumentError("a commit_id is 16 bytes, or their hex")
         check_limit(since)
-        return self._kernel.find_commit(raw, since)
+        return self._kernel.find_commit(commit_id_of(commit_id), since)
 
     def close(self) -> None:
         """Finish what is queued and close the store. Closing twice is no error."""
@@ -617,25 +598,3 @@ class StateReader:
         kernel = self._kernel
         state = "closed" if kernel.closed else "open"
         return f"<{type(self).__name__} {kernel.engine.traits.name} tenant={self.tenant!r} {state}>"
-
-    def _past(self, place: bytes, as_of: int | datetime) -> Found | None:
-        kernel = self._kernel
-        if kernel.ephemeral.get(place, kernel.clock.now_ns()) is not None:
-            raise EphemeralMixError(f"{describe(place)} is ephemeral here: it has no past")
-        return kernel.reader.at(place, as_of)
-
-    def _ephemeral(self, place: bytes) -> StateValue | None:
-        kernel = self._kernel
-        entry = kernel.ephemeral.get(place, kernel.clock.now_ns())
-        if entry is None:
-            return None
-        prepared = entry.prepared
-        payload = kernel.payloads.unpack(place, prepared.encoding, prepared.payload, prepared.size)
-        return ephemeral_value(entry, payload)
-
-    def _state_value(self, place: bytes) -> StateValue | None:
-        found = self._kernel.reader.current(place)
-        return None if found is None else state_value(found)
-
-    def _typed(self, found: StateValue, kind: Any, scope: Scope, key: str) -> Any:
-        return as_type(found.value, kind, f"{scope}/{key}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.clock import from_ns
 from holdfast.engines.base import Batch, Durability
-from holdfast.errors import StateError
+from holdfast.errors import ConfigurationError, StateError
 from holdfast.failover import rows
 from holdfast.failover.breaker import State
 from holdfast.failover.conflict import Conflict, Provisional
@@ -17,6 +17,7 @@ from holdfast.failover.kernel import FailoverKernel
 from holdfast.failover.rows import shown
 from holdfast.keys import after
 from holdfast.store import layout, status
+from holdfast.store.kernel import Kernel
 from holdfast.store.past import Found
 from holdfast.store.reader import state_value
 from holdfast.store.record import parse
@@ -210,3 +211,23 @@ def _provisional(row: rows.ProvisionalRow) -> Provisional:
         {_where(place): revision for place, revision in row.actual.items()},
         row.revision,
     )
+
+
+def report_of(kernel: Kernel) -> FailoverReport:
+    """Return the report of a store with failover.
+
+    Raises:
+        ConfigurationError: It has none.
+    """
+    if not isinstance(kernel, FailoverKernel):
+        raise ConfigurationError(
+            "the store has no failover", hint="open it with failover=FailoverSettings(...)"
+        )
+    return FailoverReport(kernel)
+
+
+def health_of(kernel: Kernel) -> Health:
+    """Return the health of a store, with failover or without."""
+    if isinstance(kernel, FailoverKernel):
+        return FailoverReport(kernel).health()
+    return status.health(kernel)

@@ -153,3 +153,18 @@ def short_text(text: str | None, what: str) -> str | None:
         InvalidArgumentError: A text is empty, or longer than 255 bytes.
     """
     return None if text is None else check_text(text, what)
+
+
+def commit_id_of(given: bytes | str) -> bytes:
+    """Return a commit id that was given as 16 bytes or their hex.
+
+    Raises:
+        InvalidArgumentError: It is neither.
+    """
+    try:
+        raw = bytes.fromhex(given) if isinstance(given, str) else given
+    except ValueError:
+        raw = b""
+    if not isinstance(raw, bytes) or len(raw) != 16:
+        raise InvalidArgumentError("a commit_id is 16 bytes, or their hex")
+    return raw
