@@ -86,7 +86,7 @@ class WholeReader:
         Raises:
             ConfigurationError: Nothing is counted: the store was opened without ``metrics=True``.
         """
-        with self._streams.told("stats", correlation, scope):  # and not counted: it would see itself
+        with self._streams.told("stats", correlation, scope):  # counted, it would see itself
             return self._observation.stats(scope)
 
     def analyze(
