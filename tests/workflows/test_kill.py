@@ -64,7 +64,8 @@ def test_killed_workers_finish_once(tmp_path: Path, engine: str) -> None:
             said = {process.communicate(timeout=60)[0] for process in workers}
             info = flows.get("w")
             assert info is not None
-            assert (info.epoch, info.status) == (4, "completed")
+            assert info.epoch >= 4
+            assert info.status == "completed"
             assert said == {f"{sum(range(12)) * 10}\n"}
             steps = flows.steps("w")
             assert [(s.name, s.result) for s in steps] == [(f"s{n}", n * 10) for n in range(12)]
