@@ -16,6 +16,7 @@ from holdfast.cli import (
     observe,
     past,
     records,
+    schemas,
     streams,
     timeline,
     transfer,
@@ -74,7 +75,7 @@ def _options(
 
 _GROUPS = (
     *(records, past, timeline, events, streams, hooks),
-    *(workflows, transfer, upkeep, observe, bench),
+    *(schemas, workflows, transfer, upkeep, observe, bench),
 )
 for group in _GROUPS:
     group.register(app)
