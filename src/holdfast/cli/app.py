@@ -16,6 +16,7 @@ from holdfast.cli import (
     observe,
     past,
     records,
+    sessions,
     streams,
     timeline,
     transfer,
@@ -74,7 +75,7 @@ def _options(
 
 _GROUPS = (
     *(records, past, timeline, events, streams, hooks),
-    *(workflows, transfer, upkeep, observe, bench),
+    *(workflows, sessions, transfer, upkeep, observe, bench),
 )
 for group in _GROUPS:
     group.register(app)
