@@ -13,6 +13,7 @@ from holdfast.cli import (
     bench,
     events,
     hooks,
+    migrate,
     observe,
     past,
     records,
@@ -71,7 +72,19 @@ def _options(
     ctx.obj = Session(store, tenant or "", as_json, read_only, dashes=ctx.obj == "dashes")
 
 
-for group in (records, past, timeline, events, streams, hooks, transfer, upkeep, observe, bench):
+for group in (
+    records,
+    past,
+    timeline,
+    events,
+    streams,
+    hooks,
+    migrate,
+    transfer,
+    upkeep,
+    observe,
+    bench,
+):
     group.register(app)
 
 
