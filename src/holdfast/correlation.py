@@ -12,10 +12,11 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
-from typing import Final, ParamSpec, TypeVar
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 from holdfast.errors import InvalidArgumentError
 
@@ -214,6 +215,35 @@ def correlate(
         yield context
     finally:
         _current.reset(token)
+
+
+def step_of(
+    correlation: str | CorrelationContext | None, operation: str
+) -> AbstractContextManager[object]:
+    """Run a block as a verb runs that is given ``correlation=``: as a step of it, None for as is.
+
+    Raises:
+        InvalidArgumentError: (at entering) It is neither an id nor a context.
+    """
+    if correlation is None:
+        return nullcontext()
+    if isinstance(correlation, CorrelationContext):
+        return correlate(correlation)
+    return correlate(correlation, operation=operation)
+
+
+def stepping(fn: Callable[P, T], operation: str) -> Callable[P, T]:
+    """Return a verb that works inside the ``correlation`` that it is given."""
+
+    @wraps(fn)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        given: Any = kwargs.get("correlation")
+        if given is None:
+            return fn(*args, **kwargs)
+        with step_of(given, operation):
+            return fn(*args, **kwargs)
+
+    return call
 
 
 def carried(fn: Callable[P, T]) -> Callable[P, T]:

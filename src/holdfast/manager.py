@@ -6,17 +6,15 @@ The order in which a write is checked and prepared is the order of lines in `Wri
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from time import perf_counter_ns
 from typing import Any, TypeVar, Unpack
 
 from holdfast.correlation import current
 from holdfast.engines.base import Durability
-from holdfast.engines.registry import new_engine
 from holdfast.errors import ClosedError, ConflictError, DegradedError, StateError
 from holdfast.events import Events
 from holdfast.hooks.comparing import Compare
@@ -29,15 +27,12 @@ from holdfast.observe.settings import ObserveSettings
 from holdfast.observe.telling import tell, telling
 from holdfast.reading import Scope, StateReader
 from holdfast.store.batches import Batches
-from holdfast.store.compact import CompactReport, compact, store_policies, train_dictionary
 from holdfast.store.intent import Intent
 from holdfast.store.kernel import Kernel
 from holdfast.store.lines import parse_lines
 from holdfast.store.options import WriteOptions
 from holdfast.store.policy import ScopePolicy
 from holdfast.store.position import Position
-from holdfast.store.repair import RepairReport, repair_open_store
-from holdfast.store.retention import HistoryPolicy
 from holdfast.store.retrying import attempts, backoff
 from holdfast.store.scopes import WholeScopes
 from holdfast.store.status import Health
@@ -48,12 +43,13 @@ from holdfast.streams.consumers import Consumers
 from holdfast.streams.retry import Retry
 from holdfast.transaction import StateTransaction
 from holdfast.views import ScopeView
+from holdfast.whole import Correlation, WholeKeeper
 
 T = TypeVar("T")
 
 
 @telling
-class StateManager(StateReader):
+class StateManager(StateReader, WholeKeeper):
     """A store, open for one tenant. Made by `holdfast.open`; safe for many threads.
 
     Every verb that takes a scope takes a `StateScope` or its text. Every write takes the options
@@ -423,6 +419,7 @@ class StateManager(StateReader):
         retry: Retry | None = None,
         max_attempts: int = 10,
         durability: Durability | str = Durability.SYNC,
+        correlation: Correlation = None,
     ) -> Consumer:
         """Return a durable consumer: a named cursor over the journal, made if it is new.
 
@@ -441,26 +438,26 @@ class StateManager(StateReader):
             retry: How long a change that failed waits; see `Retry`.
             max_attempts: After so many failures a change becomes a dead letter.
             durability: Of acknowledgements.
+            correlation: What its work belongs to: what handlers write, what fails; selects nothing.
 
         Raises:
             ReadOnlyError: The store is open for reading.
             HorizonError, DivergedError: It cannot begin at `start`.
             DegradedError: The primary is away.
         """
-        wanted = self._streams.wanted(scope, prefix, events, values)
-        terms = batch, lease, start, retry, max_attempts, durability
-        desk = self.consumers.desk(name, wanted, *terms)
-        return Consumer(self._streams, self.consumers, name, desk)
+        with self._streams.told("consumer", correlation, scope):
+            wanted = self._streams.wanted(scope, prefix, events, values)
+            terms = batch, lease, start, retry, max_attempts, durability
+            desk = self.consumers.desk(name, wanted, *terms)
+        return Consumer(self._streams, self.consumers, name, desk, correlation)
 
     # --- the store itself -----------------------------------------------------------------
 
-    def info(self) -> dict[str, Any]:
-        """Return facts about the store, all of them JSON types; sizes in bytes."""
-        return super().info() | {"hooks": self.hooks.figures()}
+    def _info(self) -> dict[str, Any]:
+        return super()._info() | {"hooks": self.hooks.figures()}
 
-    def health(self) -> Health:
-        """Return the health of each component: ``"ok"``, ``"degraded"`` or ``"failed"``."""
-        health, hooks = super().health(), self.hooks.health()
+    def _health(self) -> Health:
+        health, hooks = super()._health(), self.hooks.health()
         return health if hooks is None else health.having("hooks", hooks)
 
     def close(self) -> None:
@@ -470,30 +467,6 @@ class StateManager(StateReader):
         """
         self.hooks.close()
         super().close()
-
-    def sweep(self) -> int:
-        """Remove expired keys now instead of in the background; return how many."""
-        return self._kernel.sweep()
-
-    def set_retention(self, policies: Sequence[HistoryPolicy]) -> None:
-        """Store how much history is kept; every later `compact` without policies obeys it."""
-        store_policies(self._kernel, policies)
-
-    def compact(
-        self, policies: Sequence[HistoryPolicy] | None = None, *, train: bool = False
-    ) -> CompactReport:
-        """Trim the past that policies give up, and return space to the disk.
-
-        Current values never depend on what is trimmed. Reading what has been trimmed is a
-        `HorizonError`, never "absent". Without any policy, no history goes.
-
-        Args:
-            policies: How much to keep; by default the stored policies.
-            train: Train a compression dictionary on small values first, and use it from now on.
-        """
-        if train:
-            train_dictionary(self._kernel)
-        return compact(self._kernel, self.retention() if policies is None else policies)
 
     def import_lines(
         self, lines: Iterable[str], *, overwrite: bool = False, **options: Unpack[WriteOptions]
@@ -509,24 +482,6 @@ class StateManager(StateReader):
         """
         items = list(parse_lines(lines))
         return self._run(self._batches.load(items, overwrite, options))
-
-    def repair(
-        self,
-        into: str | os.PathLike[str],
-        *,
-        progress: Callable[[int], None] | None = None,
-    ) -> RepairReport:
-        """Salvage all that is sound into a new store, and name what is lost.
-
-        This store is only read, and writers wait meanwhile. For one that does not open, use
-        `holdfast.repair`.
-
-        Args:
-            into: Path or URL of the new store; it must not exist yet.
-            progress: Called with the number of rows read so far.
-        """
-        with closing(new_engine(into)) as target:
-            return repair_open_store(self._kernel, target, progress)
 
     # --- inside ---------------------------------------------------------------------------
 

@@ -5,31 +5,22 @@ A function that takes a `StateReader` says that it changes nothing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast, overload
 
-from holdfast.correlation import CorrelationContext
-from holdfast.engines.registry import new_engine
 from holdfast.errors import (
     StateError,
 )
 from holdfast.events import EventReader
-from holdfast.failover.report import FailoverReport, health_of, report_of
-from holdfast.observe.analysis import analyze
-from holdfast.observe.findings import Analysis
-from holdfast.observe.metrics import Metrics
 from holdfast.observe.observation import Observation
-from holdfast.observe.scopes import ScopeStats
 from holdfast.observe.settings import ObserveSettings
 from holdfast.observe.telling import telling
-from holdfast.store import history, lines, status
+from holdfast.store import history, lines
 from holdfast.store.address import Addressing
 from holdfast.store.codec import decode
-from holdfast.store.compact import stored_policies
 from holdfast.store.inspection import Inspection, inspect_record
 from holdfast.store.kernel import Kernel
 from holdfast.store.listing import Listing, check_limit
@@ -37,27 +28,23 @@ from holdfast.store.lookup import Lookup
 from holdfast.store.options import commit_id_of
 from holdfast.store.policy import Policies, ScopePolicy
 from holdfast.store.position import Position
-from holdfast.store.retention import HistoryPolicy
 from holdfast.store.scope import ScopeKind, StateScope
-from holdfast.store.status import Health
-from holdfast.store.transfer import CopyReport, copy_store
 from holdfast.store.typed import as_type
 from holdfast.store.value import MISSING, Change, Difference, GetRequest, StateValue
-from holdfast.store.verify import Problem, verify
 from holdfast.streams.consumers import Consumers
 from holdfast.streams.streams import Streams
 from holdfast.streams.watch import Watch
 from holdfast.timeline import Timeline, TimelineReader
 from holdfast.transaction import Snapshot
+from holdfast.whole import Correlation, WholeReader
 
 T = TypeVar("T")
 D = TypeVar("D")
 Scope = StateScope | str
-Correlation = str | CorrelationContext | None
 
 
 @telling
-class StateReader:
+class StateReader(WholeReader):
     """The reading verbs of a store, open for one tenant; safe for many threads.
 
     Every verb that takes a scope takes a `StateScope` or its text. Values returned are the
@@ -83,7 +70,7 @@ class StateReader:
         self._listing = Listing(kernel, self._address)
         self._lookup = Lookup(kernel)
         self.events = EventReader(kernel, self._address, self._listing)
-        self._streams = Streams(kernel, self._listing)
+        self._streams = Streams(kernel, self._listing, self._observation.heard)
         self.metrics.source("consumers", Consumers(self._streams, self._address).samples)
 
     @property
@@ -368,6 +355,7 @@ class StateReader:
         events: bool = False,
         values: bool = True,
         timeout: float | None = None,
+        correlation: Correlation = None,
     ) -> Watch:
         """Tell what is committed from now on, or from a position on, as it happens, in order.
 
@@ -381,14 +369,16 @@ class StateReader:
             events: Events, too, as `StateEvent` behind the changes of their commit.
             values: Read the values too.
             timeout: End when nothing has come for so many seconds; 0 tells what there is and ends.
+            correlation: What the watch belongs to, where it fails; it selects nothing.
 
         Raises:
             HorizonError: (while iterating) The journal no longer reaches back that far.
             DivergedError: (while iterating) The position belongs to another history.
             DegradedError: The primary is away. A watch that has begun waits until it is back.
         """
-        wanted = self._streams.wanted(scope, prefix, events, values)
-        return self._streams.watch(wanted, since, timeout)
+        streams = self._streams
+        with streams.told("watch", correlation, scope):
+            return streams.watch(scope, prefix, events, values, since, timeout)
 
     def diff(
         self,
@@ -455,102 +445,7 @@ class StateReader:
         place = self._address.place(self._address.owner(scope), key)
         return inspect_record(self._kernel, place, revision)
 
-    # --- the store itself -----------------------------------------------------------------
-
-    def info(self) -> dict[str, Any]:
-        """Return facts about the store, all of them JSON types; sizes in bytes."""
-        return {"tenant": self.tenant} | status.info(self._kernel)
-
-    def health(self) -> Health:
-        """Return the health of each component: ``"ok"``, ``"degraded"`` or ``"failed"``."""
-        found = health_of(self._kernel)
-        return Consumers(self._streams, self._address).judged(found)
-
-    @property
-    def metrics(self) -> Metrics:
-        """The figures of this process and of the store."""
-        return self._observation.metrics
-
-    def stats(self, scope: Scope | None = None) -> ScopeStats:
-        """Return what this process has done in a scope, or in all: reads, writes, hits, latencies.
-
-        Args:
-            scope: One scope; None for all, with the figures of each that is kept.
-
-        Raises:
-            ConfigurationError: Nothing is counted: the store was opened without ``metrics=True``.
-        """
-        return self._observation.stats(scope)
-
-    def analyze(
-        self,
-        scope: Scope | None = None,
-        *,
-        window: timedelta = timedelta(days=7),
-        top: int = 10,
-        correlation: Correlation = None,
-    ) -> Analysis:
-        """Report the hot, the cold and the growing scopes and keys, by journal and data.
-
-        It walks the tenant's data and history in pages, and the journal back to the beginning of
-        the window. Writers are not held up.
-
-        Args:
-            scope: Only this scope.
-            window: Writes of this time, up to now, are counted.
-            top: How many each list has at most.
-            correlation: What the read belongs to.
-
-        Raises:
-            InvalidArgumentError: The window is not positive, or `top` is no count.
-        """
-        return analyze(self._kernel, self._listing.reach(scope, ""), window, top)
-
-    @property
-    def failover(self) -> FailoverReport:
-        """Where a store with failover runs, and what its replays met.
-
-        Raises:
-            ConfigurationError: The store was opened without failover.
-        """
-        return report_of(self._kernel)
-
-    def verify(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
-        """Walk everything that the store holds, of every tenant, and return what is wrong.
-
-        Checksums, keys, journal, chain, indexes, and the running digest, which notices a record
-        that vanished or an older one put back. An empty list means that the store is sound.
-
-        Args:
-            progress: Called with the number of rows checked so far.
-        """
-        return verify(self._kernel, progress)
-
-    def copy_to(
-        self,
-        target: str | os.PathLike[str],
-        *,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> CopyReport:
-        """Copy the whole store, of every tenant, with its history, to a new one.
-
-        The copy is exact and of one revision, on any engine, while writers go on. It keeps the
-        store's lineage: use it to move a store, not to have two.
-
-        Args:
-            target: Path or URL of the new store; it must not exist yet.
-            progress: Called with records copied so far, and records in all.
-
-        Raises:
-            InvalidArgumentError: The target holds something.
-            CorruptionError: Something of the source is damaged; use `repair`.
-        """
-        with closing(new_engine(target)) as engine:
-            return copy_store(self._kernel, engine, progress)
-
-    def retention(self) -> list[HistoryPolicy]:
-        """Return the history policies stored in the store."""
-        return stored_policies(self._kernel)
+    # --- everything of the tenant ----------------------------------------------------------
 
     def export_lines(self, *, correlation: Correlation = None) -> Iterator[str]:
         """Yield the tenant's current state as JSON Lines, lossless, as of one revision.

@@ -17,7 +17,7 @@ from holdfast.streams.consumer import By, check_by
 from holdfast.streams.consumers import Consumers, ConsumerStatus, DeadLetter, Start
 from holdfast.streams.desk import Counts, Desk
 from holdfast.streams.source import is_absence
-from holdfast.streams.streams import Streams, check_timeout
+from holdfast.streams.streams import Correlation, Streams, check_timeout
 
 T = TypeVar("T")
 _GLANCE = 0.1  # seconds between looks at an event that is not ours
@@ -95,7 +95,9 @@ class AsyncConsumer:
         desk: Desk,
         off: Off,
         iterate: Iterate,
+        correlation: Correlation = None,
     ) -> None:
+        self._correlation = correlation
         self._streams, self._consumers, self._desk = streams, consumers, desk
         self._off, self._iterate = off, iterate
         self._running = False
@@ -108,7 +110,8 @@ class AsyncConsumer:
     ) -> AsyncBatch | None:
         """See `Consumer.poll`."""
         check_timeout(timeout)
-        return await self._poll(timeout, None)
+        with self._streams.told("consume", self._correlation):
+            return await self._poll(timeout, None)
 
     async def _poll(
         self,
@@ -155,6 +158,16 @@ class AsyncConsumer:
         """See `Consumer.run`; `handler` may be a coroutine function."""
         check_timeout(timeout)
         check_by(by)
+        with self._streams.told("consume", self._correlation):
+            await self._run(handler, by, stop, timeout)
+
+    async def _run(
+        self,
+        handler: Callable[[Any], object],
+        by: By,
+        stop: Flag | None,
+        timeout: float | None,  # noqa: ASYNC109
+    ) -> None:
         self._running = True
         try:
             while (batch := await self._poll(timeout, stop)) is not None:
@@ -189,17 +202,20 @@ class AsyncConsumer:
             return
         await batch.ack(done)
 
-    def dead_letters(self) -> AsyncIterator[DeadLetter]:
+    def dead_letters(self, *, correlation: Correlation = None) -> AsyncIterator[DeadLetter]:
         """See `Consumer.dead_letters`; iterate with ``async for``."""
-        return self._iterate(partial(self._consumers.dead_letters, self.name))
+        letters = partial(self._consumers.dead_letters, correlation=correlation)
+        return self._iterate(partial(letters, self.name))
 
-    async def replay(self, id: str | None = None) -> int:
+    async def replay(self, id: str | None = None, *, correlation: Correlation = None) -> int:
         """See `Consumer.replay`."""
-        return await self._off(partial(self._consumers.replay, self.name, id))
+        replay = partial(self._consumers.replay, correlation=correlation)
+        return await self._off(partial(replay, self.name, id))
 
-    async def discard(self, id: str) -> None:
+    async def discard(self, id: str, *, correlation: Correlation = None) -> None:
         """See `Consumer.discard`."""
-        await self._off(partial(self._consumers.discard, self.name, id))
+        discard = partial(self._consumers.discard, correlation=correlation)
+        await self._off(partial(discard, self.name, id))
 
     def stop(self) -> None:
         """End every `poll`, loop and `run`; `close`, or the `run`, gives the lease back.
@@ -244,30 +260,37 @@ class AsyncConsumers:
     def __init__(self, consumers: Consumers, off: Off, iterate: Iterate) -> None:
         self._consumers, self._off, self._iterate = consumers, off, iterate
 
-    async def list(self) -> list[ConsumerStatus]:
+    async def list(self, *, correlation: Correlation = None) -> list[ConsumerStatus]:
         """See `Consumers.list`."""
-        return await self._off(self._consumers.list)
+        return await self._off(partial(self._consumers.list, correlation=correlation))
 
-    async def status(self, name: str) -> ConsumerStatus:
+    async def status(self, name: str, *, correlation: Correlation = None) -> ConsumerStatus:
         """See `Consumers.status`."""
-        return await self._off(partial(self._consumers.status, name))
+        return await self._off(partial(self._consumers.status, name, correlation=correlation))
 
-    def dead_letters(self, name: str) -> AsyncIterator[DeadLetter]:
+    def dead_letters(
+        self, name: str, *, correlation: Correlation = None
+    ) -> AsyncIterator[DeadLetter]:
         """See `Consumers.dead_letters`; iterate with ``async for``."""
-        return self._iterate(partial(self._consumers.dead_letters, name))
+        letters = partial(self._consumers.dead_letters, correlation=correlation)
+        return self._iterate(partial(letters, name))
 
-    async def reset(self, name: str, to: Start) -> ConsumerStatus:
+    async def reset(
+        self, name: str, to: Start, *, correlation: Correlation = None
+    ) -> ConsumerStatus:
         """See `Consumers.reset`."""
-        return await self._off(partial(self._consumers.reset, name, to))
+        return await self._off(partial(self._consumers.reset, name, to, correlation=correlation))
 
-    async def delete(self, name: str) -> bool:
+    async def delete(self, name: str, *, correlation: Correlation = None) -> bool:
         """See `Consumers.delete`."""
-        return await self._off(partial(self._consumers.delete, name))
+        return await self._off(partial(self._consumers.delete, name, correlation=correlation))
 
-    async def replay(self, name: str, id: str | None = None) -> int:
+    async def replay(
+        self, name: str, id: str | None = None, *, correlation: Correlation = None
+    ) -> int:
         """See `Consumers.replay`."""
-        return await self._off(partial(self._consumers.replay, name, id))
+        return await self._off(partial(self._consumers.replay, name, id, correlation=correlation))
 
-    async def discard(self, name: str, id: str) -> None:
+    async def discard(self, name: str, id: str, *, correlation: Correlation = None) -> None:
         """See `Consumers.discard`."""
-        await self._off(partial(self._consumers.discard, name, id))
+        await self._off(partial(self._consumers.discard, name, id, correlation=correlation))

@@ -41,6 +41,7 @@ from holdfast.store.value import MISSING, SetOperation, StateClass
 from holdfast.store.writer import Steps
 from holdfast.streams.retry import Retry
 from holdfast.transaction import StateTransaction
+from holdfast.whole import Correlation
 
 T = TypeVar("T")
 
@@ -355,34 +356,45 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
         retry: Retry | None = None,
         max_attempts: int = 10,
         durability: Durability | str = Durability.SYNC,
+        correlation: Correlation = None,
     ) -> AsyncConsumer:
         """See `StateManager.consumer`; await it, then iterate with ``async for``, or ``run``."""
         streams, consumers = self.sync._streams, self.sync.consumers
-        wanted = streams.wanted(scope, prefix, events, values)
-        terms = batch, lease, start, retry, max_attempts, durability
-        desk = await self._off(partial(consumers.desk, name, wanted, *terms))
-        return AsyncConsumer(streams, consumers, name, desk, self._off, self._iterate)
+        with streams.told("consumer", correlation, scope):
+            wanted = streams.wanted(scope, prefix, events, values)
+            terms = batch, lease, start, retry, max_attempts, durability
+            desk = await self._off(partial(consumers.desk, name, wanted, *terms))
+        return AsyncConsumer(streams, consumers, name, desk, self._off, self._iterate, correlation)
 
     # --- the store itself -----------------------------------------------------------------
 
-    async def set_retention(self, policies: Sequence[HistoryPolicy]) -> None:
+    async def set_retention(
+        self, policies: Sequence[HistoryPolicy], *, correlation: Correlation = None
+    ) -> None:
         """See `StateManager.set_retention`."""
-        await self._off(partial(self.sync.set_retention, policies))
+        await self._off(partial(self.sync.set_retention, policies, correlation=correlation))
 
     async def compact(
-        self, policies: Sequence[HistoryPolicy] | None = None, *, train: bool = False
+        self,
+        policies: Sequence[HistoryPolicy] | None = None,
+        *,
+        train: bool = False,
+        correlation: Correlation = None,
     ) -> CompactReport:
         """See `StateManager.compact`."""
-        return await self._off(partial(self.sync.compact, policies, train=train))
+        compact = partial(self.sync.compact, train=train, correlation=correlation)
+        return await self._off(partial(compact, policies))
 
     async def repair(
         self,
         into: str | os.PathLike[str],
         *,
         progress: Callable[[int], None] | None = None,
+        correlation: Correlation = None,
     ) -> RepairReport:
         """See `StateManager.repair`; `progress` is called from a thread."""
-        return await self._off(partial(self.sync.repair, into, progress=progress))
+        repair = partial(self.sync.repair, progress=progress, correlation=correlation)
+        return await self._off(partial(repair, into))
 
     async def import_lines(
         self, lines: Iterable[str], *, overwrite: bool = False, **options: Unpack[WriteOptions]
@@ -392,9 +404,9 @@ class AsyncStateManager(AsyncStateReader[StateManager]):
             partial(self.sync.import_lines, lines, overwrite=overwrite, **options)
         )
 
-    async def sweep(self) -> int:
+    async def sweep(self, *, correlation: Correlation = None) -> int:
         """See `StateManager.sweep`."""
-        return await self._off(self.sync.sweep)
+        return await self._off(partial(self.sync.sweep, correlation=correlation))
 
     # --- inside ---------------------------------------------------------------------------
 

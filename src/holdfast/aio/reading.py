@@ -25,7 +25,7 @@ from holdfast.failover.report import FailoverReport
 from holdfast.observe.findings import Analysis
 from holdfast.observe.metrics import Metrics
 from holdfast.observe.scopes import ScopeStats
-from holdfast.reading import Correlation, StateReader
+from holdfast.reading import StateReader
 from holdfast.store.inspection import Inspection
 from holdfast.store.position import Position
 from holdfast.store.retention import HistoryPolicy
@@ -36,6 +36,7 @@ from holdfast.store.value import Change, Difference, GetRequest, StateValue
 from holdfast.store.verify import Problem
 from holdfast.timeline import Timeline
 from holdfast.transaction import Snapshot
+from holdfast.whole import Correlation
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -307,11 +308,13 @@ class AsyncStateReader(Generic[Manager]):
         events: bool = False,
         values: bool = True,
         timeout: float | None = None,
+        correlation: Correlation = None,
     ) -> AsyncWatch:
         """See `StateManager.watch`; iterate with ``async for``."""
         streams = self.sync._streams
-        wanted = streams.wanted(scope, prefix, events, values)
-        watch = AsyncWatch(streams, self._off, wanted, since, timeout)
+        with streams.told("watch", correlation, scope):
+            wanted = streams.wanted(scope, prefix, events, values)
+            watch = AsyncWatch(streams, self._off, wanted, since, timeout, streams.teller(scope))
         if not self._remote:
             watch.begin()
         return watch
@@ -378,9 +381,11 @@ class AsyncStateReader(Generic[Manager]):
         """See `StateManager.metrics`."""
         return self.sync.metrics
 
-    async def stats(self, scope: Scope | None = None) -> ScopeStats:
+    async def stats(
+        self, scope: Scope | None = None, *, correlation: Correlation = None
+    ) -> ScopeStats:
         """See `StateManager.stats`."""
-        return self.sync.stats(scope)
+        return self.sync.stats(scope, correlation=correlation)
 
     async def analyze(
         self,
@@ -394,30 +399,38 @@ class AsyncStateReader(Generic[Manager]):
         analyze = partial(self.sync.analyze, window=window, top=top, correlation=correlation)
         return await self._off(partial(analyze, scope))
 
-    async def info(self) -> dict[str, Any]:
+    async def info(self, *, correlation: Correlation = None) -> dict[str, Any]:
         """See `StateManager.info`."""
-        return await self._off(self.sync.info)
+        return await self._off(partial(self.sync.info, correlation=correlation))
 
-    async def health(self) -> Health:
+    async def health(self, *, correlation: Correlation = None) -> Health:
         """See `StateManager.health`."""
-        return await self._off(self.sync.health)
+        return await self._off(partial(self.sync.health, correlation=correlation))
 
-    async def verify(self, *, progress: Callable[[int], None] | None = None) -> list[Problem]:
+    async def verify(
+        self,
+        *,
+        progress: Callable[[int], None] | None = None,
+        correlation: Correlation = None,
+    ) -> list[Problem]:
         """See `StateManager.verify`; `progress` is called from a thread."""
-        return await self._off(partial(self.sync.verify, progress=progress))
+        verify = partial(self.sync.verify, progress=progress, correlation=correlation)
+        return await self._off(verify)
 
-    async def retention(self) -> list[HistoryPolicy]:
+    async def retention(self, *, correlation: Correlation = None) -> list[HistoryPolicy]:
         """See `StateManager.retention`."""
-        return await self._read(self.sync.retention)
+        return await self._read(partial(self.sync.retention, correlation=correlation))
 
     async def copy_to(
         self,
         target: str | os.PathLike[str],
         *,
         progress: Callable[[int, int], None] | None = None,
+        correlation: Correlation = None,
     ) -> CopyReport:
         """See `StateManager.copy_to`; `progress` is called from a thread."""
-        return await self._off(partial(self.sync.copy_to, target, progress=progress))
+        copy_to = partial(self.sync.copy_to, progress=progress, correlation=correlation)
+        return await self._off(partial(copy_to, target))
 
     def export_lines(self, *, correlation: Correlation = None) -> AsyncIterator[str]:
         """See `StateManager.export_lines`; iterate with ``async for``."""

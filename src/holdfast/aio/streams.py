@@ -32,9 +32,16 @@ class AsyncWatch:
     """
 
     def __init__(
-        self, streams: Streams, off: Off, wanted: Wanted, since: Since, timeout: float | None
+        self,
+        streams: Streams,
+        off: Off,
+        wanted: Wanted,
+        since: Since,
+        timeout: float | None,
+        tell: Callable[[StateError], None],
     ) -> None:
         check_timeout(timeout)
+        self._tell = tell
         self._streams, self._off = streams, off
         self._wanted, self._since, self._timeout = wanted, since, timeout
         self._following: Following | None = None
@@ -43,7 +50,11 @@ class AsyncWatch:
     def begin(self) -> Following:
         """Fix where the watch begins."""
         if self._following is None:
-            self._following = self._streams.follow(self._wanted, self._since)
+            try:
+                self._following = self._streams.follow(self._wanted, self._since)
+            except StateError as error:
+                self._tell(error)
+                raise
             if self._stopped:
                 self._following.end()
         return self._following
@@ -88,8 +99,9 @@ class AsyncWatch:
                     continue
             except ClosedError:
                 break
-            except StateError:
+            except StateError as error:
                 following.end()
+                self._tell(error)
                 raise
             if self._timeout is not None:
                 now = now_ns()

@@ -21,10 +21,11 @@ from holdfast.errors import ClosedError
 class _Space:
     """One space's pairs, ordered on demand."""
 
-    __slots__ = ("dead", "order", "pairs", "tail")
+    __slots__ = ("dead", "order", "pairs", "size", "tail")
 
     def __init__(self) -> None:
         self.pairs: dict[bytes, bytes] = {}
+        self.size = 0  # bytes of keys and values, counted as they change: `stats` is for health
         self.order: list[bytes] = []  # sorted; may hold keys that are gone
         self.tail: list[bytes] = []  # new keys, unsorted; may hold keys that are gone or repeat
         self.dead = 0
@@ -112,15 +113,22 @@ class MemoryEngine:
                 if key not in kept:
                     self._delete(key)
         for key, value in batch.puts:
-            pairs = spaces[key[0]].pairs
-            if key not in pairs:
-                spaces[key[0]].tail.append(key)
+            space = spaces[key[0]]
+            pairs = space.pairs
+            old = pairs.get(key)
+            if old is None:
+                space.tail.append(key)
+                space.size += len(key) + len(value)
+            else:
+                space.size += len(value) - len(old)
             pairs[key] = value
 
     def _delete(self, key: bytes) -> None:
         space = self._spaces[key[0]]
-        if space.pairs.pop(key, None) is not None:
+        old = space.pairs.pop(key, None)
+        if old is not None:
             space.dead += 1
+            space.size -= len(key) + len(old)
 
     def flush(self) -> None:
         """Do nothing: there is no disk."""
@@ -140,7 +148,7 @@ class MemoryEngine:
         with self._lock:
             self._check()
             rows = sum(len(space.pairs) for space in self._spaces)
-            size = sum(len(k) + len(v) for s in self._spaces for k, v in s.pairs.items())
+            size = sum(space.size for space in self._spaces)
         return {"rows": rows, "memory_bytes": size}
 
     def close(self) -> None:

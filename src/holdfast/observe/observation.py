@@ -123,6 +123,12 @@ class Observation:
                 operation, scope, key, error, duration_ms, correlation, sensitive=sensitive
             )
 
+    def heard(
+        self, operation: str, scope: Any, error: StateError, correlation: Correlation
+    ) -> None:
+        """Hear of a failure of what is watched nowhere else."""
+        self.record_failure(operation, scope, None, error, None, correlation, sensitive=False)
+
     def record_failure(
         self,
         operation: str,

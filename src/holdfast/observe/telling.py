@@ -13,7 +13,7 @@ from functools import wraps
 from time import perf_counter_ns
 from typing import Any, TypeVar
 
-from holdfast.correlation import current
+from holdfast.correlation import current, stepping
 from holdfast.errors import StateError
 from holdfast.observe.observation import Observation
 from holdfast.observe.verbs import VERBS, Kind, Shape, Verb
@@ -30,6 +30,8 @@ def telling(cls: type[C]) -> type[C]:
     awaited = any(inspect.iscoroutinefunction(member) for member in vars(cls).values())
     for name, verb in VERBS.items():
         verb_itself = cls.__dict__.get(name)
+        if verb_itself is not None and verb.kind is Kind.UPKEEP and not awaited:
+            verb_itself = stepping(verb_itself, name)
         if verb_itself is not None and (awaited or name not in _INLINE):
             made = _telling(verb, verb_itself, awaited)
             made.__raw__ = verb_itself

@@ -19,6 +19,7 @@ from holdfast.store.compression import train
 from holdfast.store.intent import LOW, Intent
 from holdfast.store.journal import journal_horizon, parse_header, read_head, revision_at
 from holdfast.store.kernel import Kernel
+from holdfast.store.options import join_step
 from holdfast.store.past import scope_horizon
 from holdfast.store.retention import HistoryPolicy, Retention, Version, cut
 from holdfast.store.scope import unpack_scope
@@ -121,7 +122,7 @@ def _compact_scope(kernel: Kernel, retention: Retention, owner: bytes) -> int:
             one.live = None
     if not cuts:
         return 0
-    intent = Intent([], Durability.SYNC, LOW)
+    intent = join_step(Intent([], Durability.SYNC, LOW))
     intent.trims = [(owner, horizon)]
     kernel.commit(intent)
     trimmed = 0
@@ -235,7 +236,7 @@ def _compact_journal(kernel: Kernel, partition: int, before_ns: int) -> int:
         position = rows[-1][0] + b"\0"
     if last == horizon:
         return 0
-    intent = Intent([], Durability.SYNC, LOW)
+    intent = join_step(Intent([], Durability.SYNC, LOW))
     intent.trims, intent.partition = [(b"", last)], partition
     kernel.commit(intent)
     return _drop_headers(kernel, partition, last)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.engines.base import Durability
 from holdfast.errors import StateError
 from holdfast.store.intent import LOW, Intent
+from holdfast.store.options import join_step
 
 if TYPE_CHECKING:
     from holdfast.store.kernel import Kernel
@@ -65,7 +66,7 @@ class Sweeper:
                 ops = kernel.expired(partition, _PAGE)
                 if not ops:
                     break
-                done = kernel.commit(Intent(ops, Durability.OS, LOW)).results.count(True)
+                done = kernel.commit(join_step(Intent(ops, Durability.OS, LOW))).results.count(True)
                 total += done
                 if done == 0:  # all of it was renewed or removed by others meanwhile
                     break

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TypedDict
 
-from holdfast.correlation import CorrelationContext, check_text
+from holdfast.correlation import CorrelationContext, check_text, current
 from holdfast.engines.base import Durability
 from holdfast.errors import (
     InvalidArgumentError,
@@ -144,6 +144,14 @@ def annotate(intent: Intent, options: WriteOptions) -> None:
 def belongs(intent: Intent, context: CorrelationContext) -> None:
     """Make an intent part of a step."""
     intent.correlation, intent.context = context.id, context
+
+
+def join_step(intent: Intent) -> Intent:
+    """Make an intent part of the step that the code runs in, if it runs in one."""
+    context = current()
+    if context is not None:
+        belongs(intent, context)
+    return intent
 
 
 def short_text(text: str | None, what: str) -> str | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
@@ -61,6 +62,17 @@ class Problem:
     code: str
     where: str
     detail: str
+
+
+class _Row(NamedTuple):
+    """Which row a problem is about; put into words only when there is one."""
+
+    place: bytes
+    revision: int | None = None
+
+    def __str__(self) -> str:
+        words = record.describe(self.place)
+        return words if self.revision is None else f"{words}@{self.revision}"
 
 
 def verify(kernel: Kernel, progress: Progress | None = None) -> list[Problem]:
@@ -114,8 +126,8 @@ class _Verification:
                 self._report("engine", error.__dict__.get("where") or walk.__name__, error.message)
         return self._problems
 
-    def _report(self, code: str, where: str, detail: str) -> None:
-        self._problems.append(Problem(code, where, detail))
+    def _report(self, code: str, where: str | _Row, detail: str) -> None:
+        self._problems.append(Problem(code, str(where), detail))
 
     def _pages(self, start: bytes, stop: bytes) -> Iterator[tuple[View, list[tuple[bytes, bytes]]]]:
         """Yield each page of a range of rows with the view that it was read from."""
@@ -140,7 +152,7 @@ class _Verification:
             owners: dict[bytes, bool] = {}
             for key, raw in rows:
                 place = key[1:]
-                where = record.describe(place)
+                where = _Row(place)
                 try:
                     layout.split_place(place)
                     found = parse(place, raw)
@@ -171,7 +183,7 @@ class _Verification:
     def _check_newest(
         self, view: View, place: bytes, raw: bytes, found: record.Record, trimmed: int
     ) -> None:
-        where = record.describe(place)
+        where = _Row(place)
         newest = view.scan(
             layout.VERSIONS + place,
             layout.version_key(place, (1 << 63) - 1),
@@ -273,7 +285,7 @@ class _Verification:
                     continue
                 row_key = layout.version_key(change.place, revision)
                 row = view.get(row_key)
-                where = f"{record.describe(change.place)}@{revision}"
+                where = _Row(change.place, revision)
                 if row is None:
                     self._check_trimmed(view, change.place, revision, where)
                     continue
@@ -284,7 +296,7 @@ class _Verification:
                 if row_digest(row) != change.digest:
                     self._report("version-edited", where, "not what the journal recorded")
 
-    def _check_trimmed(self, view: View, place: bytes, revision: int, where: str) -> None:
+    def _check_trimmed(self, view: View, place: bytes, revision: int, where: _Row) -> None:
         horizon = scope_horizon(view, layout.owner_of(place))
         if revision > horizon:
             self._report("missing-version", where, f"the scope's horizon is {horizon}")
@@ -295,7 +307,7 @@ class _Verification:
             heads = read_heads(view, self._kernel.partitions.all)
             for key, row in rows:
                 place, revision = layout.version_parts(key)
-                where = f"{record.describe(place)}@{revision}"
+                where = _Row(place, revision)
                 partition = self._partition(place)
                 if self._low[partition] < revision <= self._high[partition]:
                     self._present += xxh3_64_intdigest(key)
@@ -321,7 +333,7 @@ class _Verification:
                 if low < revision <= self._high[partition]:
                     commit = _commit_at(view, partition, revision)
                     if commit is not None and place not in {c.place for c in commit.changes}:
-                        where = f"{record.describe(place)}@{revision}"
+                        where = _Row(place, revision)
                         self._report("unknown-version", where, "its commit does not name it")
 
     def _expiry(self) -> None:

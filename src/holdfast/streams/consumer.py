@@ -15,7 +15,7 @@ from holdfast.streams.batch import Batch
 from holdfast.streams.consumers import Consumers, DeadLetter
 from holdfast.streams.desk import Counts, Desk
 from holdfast.streams.source import is_absence
-from holdfast.streams.streams import Streams, check_timeout
+from holdfast.streams.streams import Correlation, Streams, check_timeout
 
 _GLANCE = 0.1  # seconds between looks at an event that is not ours
 By = Literal["change", "batch"]
@@ -33,10 +33,18 @@ class Consumer:
         counts: What it has done in this process.
     """
 
-    def __init__(self, streams: Streams, consumers: Consumers, name: str, desk: Desk) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        consumers: Consumers,
+        name: str,
+        desk: Desk,
+        correlation: Correlation = None,
+    ) -> None:
         self._streams = streams
         self._consumers = consumers
         self._desk = desk
+        self._correlation = correlation
         self._running = False
         self.name = name
         self.counts: Counts = desk.counts
@@ -54,7 +62,8 @@ class Consumer:
             DivergedError: The cursor belongs to another history.
         """
         check_timeout(timeout)
-        return self._poll(timeout, None)
+        with self._streams.told("consume", self._correlation):
+            return self._poll(timeout, None)
 
     def _poll(self, timeout: float | None, stop: threading.Event | None) -> Batch | None:
         desk, now_ns = self._desk, self._streams.kernel.clock.now_ns
@@ -115,6 +124,16 @@ class Consumer:
                 "a handler of this face is a plain function",
                 hint="holdfast.open_async has consumers that await",
             )
+        with self._streams.told("consume", self._correlation):
+            self._run(handler, by, stop, timeout)
+
+    def _run(
+        self,
+        handler: Callable[[Any], object],
+        by: By,
+        stop: threading.Event | None,
+        timeout: float | None,
+    ) -> None:
         self._running = True
         try:
             while (batch := self._poll(timeout, stop)) is not None:
@@ -166,20 +185,20 @@ class Consumer:
 
     # --- dead letters ---------------------------------------------------------------------
 
-    def dead_letters(self) -> Iterator[DeadLetter]:
+    def dead_letters(self, *, correlation: Correlation = None) -> Iterator[DeadLetter]:
         """Yield the changes that were given up, oldest first."""
-        return self._consumers.dead_letters(self.name)
+        return self._consumers.dead_letters(self.name, correlation=correlation)
 
-    def replay(self, id: str | None = None) -> int:
+    def replay(self, id: str | None = None, *, correlation: Correlation = None) -> int:
         """Have a dead letter, or all of them, tried again; return how many.
 
         They come before anything new, so not in the order of their keys' other changes.
         """
-        return self._consumers.replay(self.name, id)
+        return self._consumers.replay(self.name, id, correlation=correlation)
 
-    def discard(self, id: str) -> None:
+    def discard(self, id: str, *, correlation: Correlation = None) -> None:
         """Forget a dead letter."""
-        self._consumers.discard(self.name, id)
+        self._consumers.discard(self.name, id, correlation=correlation)
 
     # --- end ------------------------------------------------------------------------------
 

@@ -27,9 +27,10 @@ from holdfast.streams.desk import Desk, Terms, show_letter
 from holdfast.streams.ledger import Ledger, absent, letter_id, parse_letter_id
 from holdfast.streams.retry import Retry
 from holdfast.streams.source import source_of
-from holdfast.streams.streams import Streams
+from holdfast.streams.streams import Correlation, Streams
 
 Start = Position | int | str
+Statuses = list["ConsumerStatus"]
 Samples = list[tuple[str, Mapping[str, str], float]]
 MAX_NAME = 255
 _PAGE = 500
@@ -101,8 +102,12 @@ class Consumers:
 
     # --- looking --------------------------------------------------------------------------
 
-    def list(self) -> list[ConsumerStatus]:
+    def list(self, *, correlation: Correlation = None) -> list[ConsumerStatus]:
         """Return all consumers, by name."""
+        with self._streams.told("consumers.list", correlation):
+            return self._list()
+
+    def _list(self) -> Statuses:
         source = source_of(self._kernel)
         found: list[ConsumerStatus] = []
         for partition in source.partitions.all:
@@ -117,12 +122,16 @@ class Consumers:
                 start = rows[-1][0] + b"\0"
         return sorted(found, key=lambda each: each.name)
 
-    def status(self, name: str) -> ConsumerStatus:
+    def status(self, name: str, *, correlation: Correlation = None) -> ConsumerStatus:
         """Return how far one consumer is.
 
         Raises:
             InvalidArgumentError: There is none of that name.
         """
+        with self._streams.told("consumers.status", correlation):
+            return self._status(name)
+
+    def _status(self, name: str) -> ConsumerStatus:
         source = source_of(self._kernel)
         name = self._named(name)
         key = self._key(source, name)
@@ -132,9 +141,10 @@ class Consumers:
                 raise absent(name)
             return _statuses(source, view, [(key, raw)])[0]
 
-    def dead_letters(self, name: str) -> Iterator[DeadLetter]:
+    def dead_letters(self, name: str, *, correlation: Correlation = None) -> Iterator[DeadLetter]:
         """Yield the changes that a consumer gave up, oldest first."""
-        self.status(name)
+        with self._streams.told("consumers.dead_letters", correlation):
+            self._status(name)
         source = source_of(self._kernel)
         for revision, number, letter in self._ledger(name).letters():
             yield DeadLetter(
@@ -149,7 +159,7 @@ class Consumers:
     def samples(self) -> Sequence[tuple[str, Mapping[str, str], float]]:
         """Return how far each is as samples, for `Metrics.source`."""
         found: Samples = []
-        for each in self.list():
+        for each in self._list():
             labels = {"consumer": each.name}
             found.append(("lag", labels, each.lag))
             found.append(("behind_seconds", labels, each.behind))
@@ -161,7 +171,7 @@ class Consumers:
     def judged(self, health: Health) -> Health:
         """Return the store's health with a component for its consumers, where it has any."""
         try:
-            found = self.list()
+            found = self._list()
         except StateError:
             return health  # what else is wrong is in it
         if not found:
@@ -183,7 +193,7 @@ class Consumers:
 
     # --- changing -------------------------------------------------------------------------
 
-    def reset(self, name: str, to: Start) -> ConsumerStatus:
+    def reset(self, name: str, to: Start, *, correlation: Correlation = None) -> ConsumerStatus:
         """Put a consumer elsewhere: forwards or back, also beyond what was trimmed.
 
         Whoever works for it loses the lease, and goes on from there. Dead letters stay.
@@ -197,6 +207,10 @@ class Consumers:
             HorizonError: The journal no longer reaches back to `to`.
             DivergedError: `to` lies in another history, or in the future.
         """
+        with self._streams.told("consumers.reset", correlation):
+            return self._reset(name, to)
+
+    def _reset(self, name: str, to: Start) -> ConsumerStatus:
         self._kernel.admit_direct()
         name = self._named(name)
         if to == "now":
@@ -208,23 +222,28 @@ class Consumers:
 
         self._ledger(name).reset(elsewhere)
         self._streams.touch()
-        return self.status(name)
+        return self._status(name)
 
-    def delete(self, name: str) -> bool:
+    def delete(self, name: str, *, correlation: Correlation = None) -> bool:
         """Delete a consumer with its dead letters; say whether it was there."""
-        self._kernel.admit_direct()
-        there = self._ledger(self._named(name)).delete()
-        self._streams.touch()
-        return there
+        with self._streams.told("consumers.delete", correlation):
+            self._kernel.admit_direct()
+            there = self._ledger(self._named(name)).delete()
+            self._streams.touch()
+            return there
 
-    def replay(self, name: str, id: str | None = None) -> int:
+    def replay(self, name: str, id: str | None = None, *, correlation: Correlation = None) -> int:
         """Have a dead letter, or all of them, tried again; return how many.
 
         Raises:
             InvalidArgumentError: There is no such consumer, or no such dead letter.
         """
+        with self._streams.told("consumers.replay", correlation):
+            return self._replay(name, id)
+
+    def _replay(self, name: str, id: str | None) -> int:
         self._kernel.admit_direct()
-        self.status(name)
+        self._status(name)
         ledger = self._ledger(name)
         if id is not None:
             ids = [parse_letter_id(id)]
@@ -235,15 +254,16 @@ class Consumers:
         self._streams.touch()
         return len(ids)
 
-    def discard(self, name: str, id: str) -> None:
+    def discard(self, name: str, id: str, *, correlation: Correlation = None) -> None:
         """Forget a dead letter.
 
         Raises:
             InvalidArgumentError: There is no such consumer, or no such dead letter.
         """
-        self._kernel.admit_direct()
-        self._ledger(self._named(name)).discard(parse_letter_id(id))
-        self._streams.touch()
+        with self._streams.told("consumers.discard", correlation):
+            self._kernel.admit_direct()
+            self._ledger(self._named(name)).discard(parse_letter_id(id))
+            self._streams.touch()
 
     # --- making ---------------------------------------------------------------------------
 

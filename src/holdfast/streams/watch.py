@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -103,12 +104,18 @@ class Watch:
     """
 
     def __init__(
-        self, following: Following, ringer: Ringer, clock: Clock, timeout: float | None
+        self,
+        following: Following,
+        ringer: Ringer,
+        clock: Clock,
+        timeout: float | None,
+        tell: Callable[[StateError], None],
     ) -> None:
         self._following = following
         self._ringer = ringer
         self._now_ns = clock.now_ns
         self._timeout = timeout
+        self._tell = tell
 
     @property
     def position(self) -> Position:
@@ -137,8 +144,9 @@ class Watch:
             try:
                 if following.read():
                     continue
-            except StateError:
+            except StateError as error:
                 following.end()
+                self._tell(error)
                 raise
             if self._timeout is not None:
                 now = now_ns()
