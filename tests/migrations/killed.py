@@ -1,8 +1,12 @@
-"""A migration in a process of its own, which the test kills."""
+"""A migration in a process of its own, which kills itself before a commit of its journal."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from itertools import count
+from typing import Any
 
 import holdfast
 from holdfast import Durability
@@ -19,25 +23,24 @@ STEP = MigrationStep(
 )
 
 
-def main(url: str, command: str) -> None:
-    """Run `command`, telling each batch on standard output."""
-
-    def tell(done: int, total: int) -> None:
-        sys.stdout.write(f"{done}/{total}\n")
-        sys.stdout.flush()
-
+def main(url: str, command: str, last: int) -> None:
+    """Apply, or roll back the run named, until commit number `last` would begin."""
     with holdfast.open(url) as state:
         engine = MigrationEngine(state, [STEP])
+        commit, numbers = engine._ledger.commit, count()
+
+        def killing(*args: Any, **options: Any) -> Any:
+            if next(numbers) == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return commit(*args, **options)
+
+        engine._ledger.commit = killing  # type: ignore[method-assign]
         if command == "apply":
-            settings = RunSettings(
-                batch_size=20, workers=2, durability=Durability.OS, progress=tell
-            )
+            settings = RunSettings(batch_size=20, workers=2, durability=Durability.OS)
             engine.apply("item", 2, scope="agent:*", settings=settings)
         else:
-            sys.stdout.write("0/0\n")
-            sys.stdout.flush()
             engine.rollback(command)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
