@@ -78,7 +78,7 @@ def test_manual_names_every_command() -> None:
     names = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     expected = """analyze bench changes compact consumers copy delete diff events export get health
         history hooks import info inspect ls metrics migrate repair replay rewind scopes set
-        timeline verify watch"""
+        timeline verify watch workflow"""
     assert sorted(names) == expected.split()
     for name in names:
         assert f"| `{name}" in manual

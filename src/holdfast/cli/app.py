@@ -21,6 +21,7 @@ from holdfast.cli import (
     timeline,
     transfer,
     upkeep,
+    workflows,
 )
 from holdfast.cli.command import JsonOption, StoreOption, TenantOption
 from holdfast.cli.exits import (
@@ -72,19 +73,11 @@ def _options(
     ctx.obj = Session(store, tenant or "", as_json, read_only, dashes=ctx.obj == "dashes")
 
 
-for group in (
-    records,
-    past,
-    timeline,
-    events,
-    streams,
-    hooks,
-    migrate,
-    transfer,
-    upkeep,
-    observe,
-    bench,
-):
+_GROUPS = (
+    *(records, past, timeline, events, streams, hooks),
+    *(migrate, workflows, transfer, upkeep, observe, bench),
+)
+for group in _GROUPS:
     group.register(app)
 
 
