@@ -13,6 +13,7 @@ from holdfast.cli import (
     bench,
     events,
     hooks,
+    migrate,
     observe,
     past,
     records,
@@ -75,7 +76,7 @@ def _options(
 
 _GROUPS = (
     *(records, past, timeline, events, streams, hooks),
-    *(workflows, sessions, transfer, upkeep, observe, bench),
+    *(migrate, workflows, sessions, transfer, upkeep, observe, bench),
 )
 for group in _GROUPS:
     group.register(app)
