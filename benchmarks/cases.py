@@ -11,6 +11,7 @@ from benchmarks import (
     engines,
     hooks,
     memory,
+    migrations,
     observe,
     reading,
     streams,
@@ -47,6 +48,7 @@ CASES = {
     "hooks": Case("what hooks add to a commit, and how many calls they deliver", hooks.run),
     "streams": Case("changes followed by consumers and watches", streams.run),
     "timeline": Case("events emitted and delivered; a timeline among many", timeline.run),
+    "migrations": Case("100,000 values migrated, durable, end to end", migrations.run),
     "observe": Case("increments and gets that are watched, against plain ones", observe.run),
     "engines": Case("the engines side by side, for docs/engines.md", engines.run, usual=False),
 }

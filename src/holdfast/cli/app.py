@@ -13,6 +13,7 @@ from holdfast.cli import (
     bench,
     events,
     hooks,
+    migrate,
     observe,
     past,
     records,
@@ -20,6 +21,7 @@ from holdfast.cli import (
     timeline,
     transfer,
     upkeep,
+    workflows,
 )
 from holdfast.cli.command import JsonOption, StoreOption, TenantOption
 from holdfast.cli.exits import (
@@ -71,7 +73,11 @@ def _options(
     ctx.obj = Session(store, tenant or "", as_json, read_only, dashes=ctx.obj == "dashes")
 
 
-for group in (records, past, timeline, events, streams, hooks, transfer, upkeep, observe, bench):
+_GROUPS = (
+    *(records, past, timeline, events, streams, hooks),
+    *(migrate, workflows, transfer, upkeep, observe, bench),
+)
+for group in _GROUPS:
     group.register(app)
 
 

@@ -21,6 +21,7 @@ from holdfast.errors import ConfigurationError, InvalidArgumentError
 from holdfast.hooks.comparing import Compare
 from holdfast.hooks.marking import installed, load_file, load_hook, mark_of, marked
 from holdfast.hooks.report import ReplayResult
+from holdfast.hooks.standing import HookStanding
 from holdfast.store.value import MISSING
 
 PANEL = "The past"
@@ -54,6 +55,35 @@ def list_hooks(session: Session, module: ModuleOption = None) -> None:
             )
     columns = [Column("name", style="bold"), Column("phase"), Column("scope"), Column("key")]
     session.out.rows([*columns, Column("from", wrap="fold")], rows)
+
+
+def hooks_status(session: Session) -> None:
+    """Show how hooks stand in the processes that have the store open, once one has failed there."""
+    with session.read() as state:
+        told = state.hooks.standings()
+    if session.json:
+        for each in told:
+            session.out.object(each.to_json())
+        return
+    columns = [
+        Column("name", style="bold"),
+        Column("phase"),
+        Column("breaker"),
+        Column("failures", right=True),
+        Column("in_a_row", "in a row", right=True),
+        Column("last_error", "last error"),
+        Column("failed_at", "failed at (UTC)", "dim", cell=time_text),
+        Column("process", wrap="fold"),
+        Column("told_at", "told at (UTC)", "dim", cell=time_text),
+    ]
+    session.out.rows(columns, [_standing(each) for each in told])
+
+
+def _standing(told: HookStanding) -> dict[str, Any]:
+    process = f"{told.host}:{told.pid}" + ("" if told.alive else " (gone)")
+    breaker = f"{told.breaker}, paused" if told.paused else told.breaker
+    row = {name: getattr(told, name) for name in told.__slots__}
+    return {**row, "breaker": breaker, "process": process}
 
 
 def replay(
@@ -193,6 +223,7 @@ def _named(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, "replay", panel=PANEL)(replay)
-    group = typer.Typer(no_args_is_help=True, help="See which hooks there are.")
+    group = typer.Typer(no_args_is_help=True, help="See which hooks there are, and how they stand.")
     command(group, "list", panel=PANEL, store=False)(list_hooks)
+    command(group, "status", panel=PANEL)(hooks_status)
     app.add_typer(group, name="hooks", rich_help_panel=PANEL)

@@ -11,6 +11,7 @@ from holdfast.hooks.options import AfterOptions, BeforeOptions, HookOptions
 from holdfast.hooks.registry import Hooks
 from holdfast.hooks.report import ReplayReport, ReplayResult
 from holdfast.hooks.settings import HookSettings
+from holdfast.hooks.standing import HookStanding
 
 __all__ = [
     "REDACTED",
@@ -27,6 +28,7 @@ __all__ = [
     "HookMetrics",
     "HookOptions",
     "HookSettings",
+    "HookStanding",
     "Hooks",
     "ReplayReport",
     "ReplayResult",

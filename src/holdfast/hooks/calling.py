@@ -148,7 +148,7 @@ class AfterCalls:
         hook.spent(perf_counter_ns() - begun)
 
     def _failed(self, hook: Hook, error: BaseException) -> None:
-        hook.went_wrong(timeout=isinstance(error, TookTooLongError))
+        hook.went_wrong(class_of(error), timeout=isinstance(error, TookTooLongError))
         _log.error("after-hook %s failed: %s", hook.name, class_of(error))
 
 
@@ -202,7 +202,7 @@ class BeforeCalls:
             _fine(hook)
             return
         # Most likely it was meant to be written: saying nothing would store the wrong value.
-        hook.went_wrong()
+        hook.went_wrong("misused")
         _log.error("before-hook %s returned a %s", hook.name, type(answer).__name__)
         if hook.on_error == "refuse":
             _refuse(hook, event, "misused", None)
@@ -221,7 +221,7 @@ class BeforeCalls:
                 key=event.key,
             ) from None
         timeout = isinstance(error, TookTooLongError)
-        hook.went_wrong(timeout=timeout)
+        hook.went_wrong(class_of(error), timeout=timeout)
         _log.error("before-hook %s failed: %s", hook.name, class_of(error))
         if isinstance(error, HookRecursionError):
             raise error

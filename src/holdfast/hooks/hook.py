@@ -6,7 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.clock import Clock
 from holdfast.hooks import breaker as breaking
@@ -17,6 +17,9 @@ from holdfast.hooks.settings import HookSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_MAX_KIND: Final = 100
 
 
 class Hook:
@@ -34,6 +37,8 @@ class Hook:
         sees_sensitive: It was granted sensitive values.
         is_async: Its function is a coroutine function.
         paused: It is not called.
+        last_error: What kind of error came last; empty for none.
+        failed_ns: When that was.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Hook:
         clock: Clock,
         settings: HookSettings,
         remove: Callable[[Hook], None],
+        note: Callable[[], object] = lambda: None,
     ) -> None:
         self.fn, self.name = fn, name
         self.phase, self.mode, self.batch = asked.phase, asked.mode, asked.batch
@@ -52,8 +58,9 @@ class Hook:
         self.sees_sensitive = asked.sees_sensitive
         self.is_async = is_async(fn)
         self.paused = False
+        self.last_error, self.failed_ns = "", 0
         self.settings = settings
-        self._clock, self._remove = clock, remove
+        self._clock, self._remove, self._note = clock, remove, note
         self._breaker = breaking.CLOSED
         self.after_fork()
         # Plain attributes, because the hot path counts in them.
@@ -77,6 +84,8 @@ class Hook:
         with self._mutex:
             self.paused = True
             self.direct = False
+        if self.failures:
+            self._note()
 
     def resume(self) -> None:
         """Call it again, with its breaker closed."""
@@ -84,6 +93,8 @@ class Hook:
             self.paused = False
             self._breaker = breaking.CLOSED
             self.direct = self._is_direct()
+        if self.failures:
+            self._note()
 
     @property
     def breaker(self) -> HookBreaker:
@@ -134,16 +145,18 @@ class Hook:
         with self._mutex:
             self._breaker = breaking.succeeded(self._breaker, self._clock.now_ns())
             self.direct = self._is_direct()
+        self._note()
 
-    def went_wrong(self, *, timeout: bool = False) -> None:
-        """Count a failure."""
+    def went_wrong(self, kind: str, *, timeout: bool = False) -> None:
+        """Count a failure of a kind."""
+        now_ns = self._clock.now_ns()
         with self._mutex:
+            self.last_error, self.failed_ns = kind[:_MAX_KIND], now_ns
             self.failures += 1
             self.timeouts += timeout
-            self._breaker = breaking.failed(
-                self._breaker, self._clock.now_ns(), self.settings.failure_threshold
-            )
+            self._breaker = breaking.failed(self._breaker, now_ns, self.settings.failure_threshold)
             self.direct = False  # until it goes well
+        self._note()
 
     def _is_direct(self) -> bool:
         """Say whether a call is nothing more than calling the function."""

@@ -22,10 +22,12 @@ from holdfast.hooks.hook import Hook, name_of, unused_name
 from holdfast.hooks.marking import load_hook, mark_of
 from holdfast.hooks.matching import Matcher
 from holdfast.hooks.options import AfterOptions, BeforeOptions, wanted
+from holdfast.hooks.reporter import Reporter
 from holdfast.hooks.running import Runner
 from holdfast.hooks.samples import Sample, samples
 from holdfast.hooks.settings import HookSettings
 from holdfast.hooks.stage import Stage
+from holdfast.hooks.standing import HookStanding
 from holdfast.store.status import ComponentHealth
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ HookFunction = Callable[[Any], Any]
 Register = Callable[[HookFunction], Hook]
 Registered = list[Hook]
 NotRun = list[HookEvent]
+Standings = list[HookStanding]
 
 
 class Hooks:
@@ -52,6 +55,7 @@ class Hooks:
         self._end: Callable[[], None] | None = None
         self.settings = HookSettings()
         self.runner = Runner(kernel.clock)
+        self._reporter = Reporter(kernel, address.tenant_name, self.list)
         self._stage: Stage | None = None
         _open.add(self)
         if kernel.info.lineage in _caught:
@@ -254,6 +258,14 @@ class Hooks:
         bad = shut or stage.dispatcher.full
         return ComponentHealth("degraded" if bad else "ok", self.figures())
 
+    def standings(self) -> Standings:
+        """Return how hooks of this store and tenant stand in all processes, as they tell it.
+
+        A process tells from the first failure of one of its hooks on, soon after each further one,
+        at most once a second; and no more once it has closed the store.
+        """
+        return self._reporter.standings()
+
     def __repr__(self) -> str:
         return f"<Hooks {len(self._hooks)} registered>"
 
@@ -265,12 +277,14 @@ class Hooks:
         if stage is not None and not stage.dispatcher.stopped:
             self.stop(flush=True, timeout=self.settings.close_timeout)
         self.runner.stop(self.settings.close_timeout)
+        self._reporter.close(self.settings.close_timeout)
         _open.discard(self)
 
     def after_fork(self) -> None:
         """Go on in the child with a queue and threads of its own."""
         self._mutex = threading.RLock()
         self.runner.after_fork()
+        self._reporter.after_fork()
         for hook in self._hooks:
             hook.after_fork()
         if self._stage is not None:
@@ -330,7 +344,8 @@ class Hooks:
                 raise InvalidArgumentError(f"there is a hook {asked.name!r} already")
             name = asked.name or unused_name(name_of(fn), taken)
             clock = self._kernel.clock
-            hook = Hook(fn, name, asked, clock, self.settings, self._forget)
+            note = self._reporter.note
+            hook = Hook(fn, name, asked, clock, self.settings, self._forget, note)
             # The order of registration is that of the list: sorting keeps it among equals.
             self._hooks = sorted([*self._hooks, hook], key=lambda each: -each.priority)
             self._install()

@@ -30,6 +30,7 @@ PIN = _FIRST + pack_text("pin")  # + pin id
 INCOMPLETE = _FIRST + pack_text("incomplete")  # a copy or repair goes on
 RETENTION = _FIRST + pack_text("retention")
 SEQUENCE = _FIRST + pack_text("sequence")  # of a store of several partitions
+HOOKS = _FIRST + pack_text("hooks")  # + an open store's id
 FENCE = _FIRST + pack_text("fence")  # + writer id
 
 MAX_KEY_BYTES = 2500

@@ -230,9 +230,11 @@ def _finish(kernel: Kernel, target: Target, reached: list[int], begun: list[int]
         for partition in kernel.partitions.all:
             _headers(view, target, partition, reached, begun[partition], limit=None)
         revision = max(head.revision for head in read_heads(view, kernel.partitions.all))
-        # Leases of readers of the source mean nothing elsewhere; all other meta rows go along.
+        # Leases of readers of the source mean nothing elsewhere, nor what processes say of their
+        # hooks there; all other meta rows go along.
+        own = layout.PIN, layout.HOOKS, layout.SEQUENCE, layout.STORE
         for key, row in view.scan(layout.META, after(layout.META)):
-            if not key.startswith((layout.PIN, layout.SEQUENCE)) and key != layout.STORE:
+            if not key.startswith(own):
                 target.put(key, row)
         for key, row in view.scan(layout.BLOBS, after(layout.BLOBS)):  # trained meanwhile
             target.put(key, row)
