@@ -39,6 +39,7 @@ _ENGINES = {
     "timeline": {"memory", "sqlite", "rocksdb"},
     "observe": {"memory"},
     "hooks": {"memory"},
+    "migrations": {"sqlite", "rocksdb"},
     "streams": {"sqlite", "rocksdb"},
 }
 
