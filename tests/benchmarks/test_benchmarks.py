@@ -40,6 +40,7 @@ _ENGINES = {
     "observe": {"memory"},
     "hooks": {"memory"},
     "migrations": {"sqlite", "rocksdb"},
+    "flows": {"sqlite", "rocksdb"},
     "streams": {"sqlite", "rocksdb"},
 }
 
