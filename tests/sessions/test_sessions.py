@@ -221,6 +221,9 @@ def test_a_file_and_back(state: StateManager, tmp_path: Path) -> None:
     assert sessions.artifacts("t") == sessions.artifacts("s")
     assert b"".join(sessions.read("t", "a")) == b"0123456789"
     assert state.get("session:t", "when") == state.get("session:s", "when")
+    sessions.end("s")
+    sessions.export("s", file)
+    assert [sessions.load(file, id="v"), sessions.list("ended")[1].id] == ["v", "v"]
     lines = file.read_text().splitlines()
     data = next(n for n, line in enumerate(lines) if '"data"' in line)
     broken = {

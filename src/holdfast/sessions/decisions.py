@@ -91,11 +91,11 @@ def described(tx: StateTransaction, id: str, metadata: dict[str, Any]) -> None:
     tx.set(StateScope.session(id), model.SESSION, replace(record, metadata=metadata))
 
 
-def arrived(tx: StateTransaction, id: str, ttl: float | None) -> None:
+def arrived(tx: StateTransaction, id: str, status: str, ttl: float | None) -> None:
     """Show a session whose import is whole."""
     scope = StateScope.session(id)
     record = living(tx, id, (model.IMPORTING,))
-    tx.set(scope, model.SESSION, replace(record, status=model.ACTIVE, ttl=ttl))
+    tx.set(scope, model.SESSION, replace(record, status=status, ttl=ttl))
     if ttl is None:
         tx.delete(scope, model.EXPIRY)
     else:

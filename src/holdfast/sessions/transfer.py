@@ -124,6 +124,8 @@ def import_lines(
         scope = StateScope.session(name)
     except (KeyError, TypeError, ValueError, InvalidArgumentError):
         raise source.bad("describes no session") from None
+    if record.status not in model.VISIBLE:
+        raise source.bad("describes a session that is not whole")
     owner = record.owner if owner is None else owner
     begun = (name, owner, record.metadata, None, record.previous)
     drive(state, core.start(*begun, record.correlation, status=model.IMPORTING))
@@ -131,7 +133,9 @@ def import_lines(
         _contents(state, source, scope, size)
         drive(
             state,
-            core.act(name, "import", lambda tx: decisions.arrived(tx, name, record.ttl)),
+            core.act(
+                name, "import", lambda tx: decisions.arrived(tx, name, record.status, record.ttl)
+            ),
         )
     except BaseException:
         with suppress(StateError):
