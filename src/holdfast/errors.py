@@ -20,6 +20,11 @@
     │   ├── LeaseLostError         another worker has taken a consumer over
     │   ├── ProtectionRequiredError
     │   ├── SchemaRequiredError
+    │   ├── MissingKeyError        what was asked for by its key, or id, is not there
+    │   ├── MigrationStepError     .path, .reason: a step cannot work on a value
+    │   ├── MigrationPlanError     no path of registered steps leads there
+    │   ├── UnsafeMigrationError   .reasons: a plan loses data, and nobody has said that it may
+    │   ├── MigrationFailedError   .migration_id: what became of it is in the message
     │   ├── VetoError              .hook, .reason: a before-hook refused the write
     │   ├── HookFailedError        a before-hook failed, and nothing passes without it
     │   ├── HookQueueFullError     more after-hooks wait than may
@@ -241,6 +246,62 @@ class SchemaRequiredError(RejectedError):
 
     code = "schema_required"
     default_hint = "bind a schema to the key, or use another state class"
+
+
+class MissingKeyError(RejectedError):
+    """What was asked for by its key, or by its id, is not there."""
+
+    code = "missing_key"
+
+
+class MigrationStepError(RejectedError):
+    """A migration's step cannot work on a value; the value is as it was.
+
+    Attributes:
+        path: Where; reason: a word: ``"missing"``, ``"exists"``, ``"type"``, ``"condition"``,
+            ``"convert"``, ``"custom"``, ``"validation"``.
+    """
+
+    code = "migration_step"
+    path: str = "$"
+    reason: str = ""
+
+
+class MigrationPlanError(RejectedError):
+    """No path of registered steps leads from one version to the other; no data was touched."""
+
+    code = "migration_plan"
+    default_hint = "register a step for every version on the way"
+
+
+class UnsafeMigrationError(RejectedError):
+    """A plan loses data, and nobody has said that it may; no data was touched.
+
+    Attributes:
+        reasons: Why, one line each.
+    """
+
+    code = "unsafe_migration"
+    default_hint = "look at a dry run; allow_loss=True (on the command line: --allow-loss) goes on"
+    reasons: tuple[str, ...] = ()
+
+
+class MigrationFailedError(RejectedError):
+    """A migration has failed.
+
+    Attributes:
+        migration_id: Of the run, empty where there was none; from_version, to_version: of it.
+        scope, key: Of the value that failed; step: which step; reason: why.
+    """
+
+    code = "migration_failed"
+    migration_id: str = ""
+    from_version: int | None = None
+    to_version: int | None = None
+    scope: str = ""
+    key: str = ""
+    step: str = ""
+    reason: str = ""
 
 
 class VetoError(RejectedError):

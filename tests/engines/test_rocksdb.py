@@ -278,6 +278,20 @@ def test_a_manifest_that_lost_its_end(path: Path, tmp_path: Path) -> None:
     assert any("has been at" in message for message in told)
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_manifest_that_rocksdb_would_read_for_ever(path: Path, read_only: bool) -> None:
+    """Its second record became one of a recycled log: refused at once, by name."""
+    open_at(path).close()
+    name = (path / "CURRENT").read_text().strip()
+    raw = bytearray((path / name).read_bytes())
+    second = 7 + int.from_bytes(raw[4:6], "little")
+    assert raw[second + 6] == 1
+    raw[second + 6] = 5
+    (path / name).write_bytes(raw)
+    with pytest.raises(CorruptionError, match="has type 5"):
+        open_at(path, read_only=read_only)
+
+
 @pytest.mark.parametrize("text", [None, b"", b"sequence 99999 00000000\n", b"\xff" * 40])
 def test_a_damaged_note_of_what_was_reached(path: Path, text: bytes | None) -> None:
     """The note is a check only: without it, or with one that is damaged, the store opens."""

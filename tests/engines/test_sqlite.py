@@ -299,6 +299,56 @@ def cut(at: float) -> Callable[[Path], None]:
     return make
 
 
+PAGE_SIZE = SqliteSettings(path=Path()).page_size
+
+
+def torn(path: Path) -> None:
+    """Copy a store with a log in use, and cut the copy inside the last page that is written."""
+    live = path.parent / "live.db"
+    engine = start(live, checkpoint_every_ms=3_600_000)
+    put(engine, *((b"\x01%04d" % at, b"x" * 100) for at in range(400)))
+    engine.close()
+    engine = start(live, checkpoint_every_ms=3_600_000)
+    put(engine, (b"\x02a", b"in the log"))
+    shutil.copy(live, path)
+    shutil.copy(f"{live}-wal", f"{path}-wal")
+    engine.close()
+    os.truncate(path, path.stat().st_size - PAGE_SIZE // 2)
+
+
+def test_a_file_cut_inside_a_page_is_an_error_though_it_has_a_log(path: Path) -> None:
+    """SQLite would read the rest of the page as zeros: values as NULL, keys as absent."""
+    torn(path)
+    with pytest.raises(CorruptionError, match="ends inside a page"):
+        start(path, read_only=True)
+    engine = start(path)
+    with engine.read() as view, pytest.raises(CorruptionError, match="checksum"):
+        view.scan(b"\x01", b"\x02")
+    assert engine.get(b"\x02a") == b"in the log"
+    engine.close()
+
+
+def test_a_page_torn_by_a_power_cut_in_a_checkpoint_comes_from_the_log(path: Path) -> None:
+    """The log holds it whole: opening for writing ends the checkpoint."""
+    live = path.parent / "live.db"
+    engine = start(live, checkpoint_every_ms=3_600_000)
+    pairs = [(b"\x01%04d" % at, b"x" * 100) for at in range(400)]
+    put(engine, *pairs)
+    shutil.copy(live, path)
+    shutil.copy(f"{live}-wal", f"{path}-wal")
+    engine.close()
+    with path.open("ab") as file:
+        file.write(bytes(PAGE_SIZE // 2))
+    with pytest.raises(CorruptionError, match="ends inside a page") as raised:
+        start(path, read_only=True)
+    assert "open it for writing" in str(raised.value)
+    again = start(path)
+    with again.read() as view:
+        assert view.scan(b"\x01", b"\x02") == pairs
+    again.close()
+    assert path.stat().st_size % PAGE_SIZE == 0
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -13,10 +13,12 @@ from holdfast.cli import (
     bench,
     events,
     hooks,
+    migrate,
     observe,
     past,
     records,
     schemas,
+    sessions,
     streams,
     timeline,
     transfer,
@@ -75,7 +77,7 @@ def _options(
 
 _GROUPS = (
     *(records, past, timeline, events, streams, hooks),
-    *(schemas, workflows, transfer, upkeep, observe, bench),
+    *(schemas, migrate, workflows, sessions, transfer, upkeep, observe, bench),
 )
 for group in _GROUPS:
     group.register(app)

@@ -22,10 +22,10 @@ from holdfast.schemas import (
     from_json_schema,
     to_json_schema,
 )
-from holdfast.schemas.registry import SCOPE, SchemaRegistry
+from holdfast.schemas.registry import SchemaRegistry
 from holdfast.store.lines import to_json as plain
 from holdfast.store.policy import ScopePattern
-from holdfast.store.scope import StateScope
+from holdfast.store.scope import ScopeKind, StateScope
 from holdfast.store.value import StateClass
 
 PANEL = "Schemas and migrations"
@@ -150,7 +150,7 @@ def check(
         fixed = _side(session, schema, registry) if schema is not None else None
         bindings = [(each, registry.get(each.name, each.version)) for each in registry.bindings()]
         for place in state.scopes():
-            if place == SCOPE or not pattern.matches(place):
+            if _internal(place) or not pattern.matches(place):
                 continue
             for key, found in state.scan(place):
                 kind = found.metadata.state_class
@@ -267,6 +267,11 @@ def _place(word: str) -> tuple[str, str]:
     if not slash or not key:
         raise ConfigurationError(f"{word!r} binds nothing", hint="write SCOPE/KEY, as 'user:*/*'")
     return scope, key
+
+
+def _internal(scope: StateScope) -> bool:
+    """Say whether a scope is one in which features keep their own records."""
+    return scope.kind is ScopeKind.CUSTOM and scope.ids[0].startswith("holdfast.")
 
 
 def register(app: typer.Typer) -> None:

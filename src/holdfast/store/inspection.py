@@ -18,6 +18,7 @@ from holdfast.store.journal import (
     row_digest,
 )
 from holdfast.store.kernel import Kernel
+from holdfast.store.migrated import version_text
 from holdfast.store.past import parse_version
 from holdfast.store.record import Record, parse
 from holdfast.store.value import Operation, StateClass
@@ -221,7 +222,7 @@ def _inspection(
         full_checksum=None if found.full_sum is None else found.full_sum.hex(),
         correlation_id=found.correlation,
         actor=found.actor,
-        schema_version=found.schema_version,
+        schema_version=version_text(found.schema_version),
         key_id=found.key_id,
         live=live,
         version_row=row is not None,

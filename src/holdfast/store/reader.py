@@ -26,6 +26,7 @@ from holdfast.store.journal import (
     read_heads,
     revision_at,
 )
+from holdfast.store.migrated import migration_of, version_text
 from holdfast.store.partitions import Partitions
 from holdfast.store.past import (
     UNKNOWN_TIME,
@@ -437,13 +438,14 @@ def metadata_of(stored: record.Record, checksum: bytes, *, degraded: bool = Fals
         expires_at=from_ns(stored.expires_ns) if stored.expires_ns else None,
         size_bytes=stored.size,
         state_class=StateClass(stored.state_class),
-        schema_version=stored.schema_version,
+        schema_version=version_text(stored.schema_version),
         correlation_id=stored.correlation,
         actor=stored.actor,
         checksum=checksum.hex(),
         compressed=stored.encoding & 0xF0 != 0,
         encryption=stored.key_id,
         degraded=degraded,
+        migration=migration_of(stored.schema_version),
     )
 
 

@@ -38,6 +38,26 @@ class Operation(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class MigrationInfo:
+    """What migrated a value to the version that it has.
+
+    Attributes:
+        from_version, to_version: Versions of its schema before and after.
+        migration_id: Of the run, 32 hex digits.
+        applied_at: When.
+        restore_point: The store's revision before the run began.
+        before: The commit that wrote what the migration replaced: the pre-image.
+    """
+
+    from_version: int
+    to_version: int
+    migration_id: str
+    applied_at: datetime
+    restore_point: int
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
 class StateMetadata:
     """What is stored beside a value.
 
@@ -57,6 +77,7 @@ class StateMetadata:
         ephemeral: It lives in this process only, and has no revision.
         degraded: A failover store answered from its spill while the primary was away. A negative
             revision is the spill's; any other is what the primary had when it was last seen.
+        migration: What migrated the value to this version of its schema, if something did.
     """
 
     revision: int
@@ -75,6 +96,7 @@ class StateMetadata:
     encryption: str | None = None
     ephemeral: bool = False
     degraded: bool = False
+    migration: MigrationInfo | None = None
 
 
 class StateValue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.clock import Clock, SystemClock
 from holdfast.config import EngineURL
 from holdfast.engines.base import Engine
-from holdfast.engines.rocksdb import directory, library, reached, upkeep
+from holdfast.engines.rocksdb import directory, library, manifest, reached, upkeep
 from holdfast.engines.rocksdb.engine import RocksDBEngine
 from holdfast.engines.rocksdb.reader import RocksDBReader
 from holdfast.engines.rocksdb.settings import RocksDBSettings
@@ -38,6 +38,8 @@ def open_engine(
     options = library.build_options(settings, cache)
     path = settings.path
     exists = directory.inspect(path)
+    if exists:
+        manifest.check(path)
     if read_only:
         if not exists:
             raise NotAStoreError(f"there is no store at {path} to read")

@@ -17,7 +17,7 @@ import apsw
 
 from holdfast.clock import Clock, SystemClock
 from holdfast.engines.base import Batch, Body, Durability, EngineTraits, View
-from holdfast.engines.sqlite import fork
+from holdfast.engines.sqlite import fork, layout
 from holdfast.engines.sqlite.checkpoint import Checkpointer
 from holdfast.engines.sqlite.connections import Connections
 from holdfast.engines.sqlite.failure import translate
@@ -34,6 +34,7 @@ from holdfast.engines.sqlite.upkeep import (
 )
 from holdfast.errors import (
     BusyError,
+    CorruptionError,
     DiskFullError,
     OutcomeUnknownError,
     PoisonedError,
@@ -83,6 +84,7 @@ class SqliteEngine:
         try:
             with self._connections.reader() as session:
                 session.verify_identity(writable=not read_only)
+            self._require_whole_pages(read_only=read_only)
         except BaseException:
             self._readers.close()
             self._turnstile.close()
@@ -92,6 +94,31 @@ class SqliteEngine:
             self._checkpointer, self._turnstile, self._connections, self._log
         )
         fork.watch(self._forkable)
+
+    def _require_whole_pages(self, *, read_only: bool) -> None:
+        """Let no file that ends inside a page be read: SQLite takes zeros for the missing rest.
+
+        A power cut during a checkpoint leaves such a file, and the page in the log: copying the log
+        back makes it whole. Where the file was cut, that fills it up, and the page fails its
+        checksum whenever it is read.
+        """
+        if not layout.ends_inside_page(self._path, self._page_size):
+            return
+        if not read_only:
+            try:
+                with self._turnstile, self._connections.checkpointing() as session:
+                    session.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except apsw.Error as error:
+                raise translate(error, self._path) from error
+            if not layout.ends_inside_page(self._path, self._page_size):
+                return
+        raise CorruptionError(
+            f"{self._path} ends inside a page",
+            where="the end of the file",
+            hint="open it for writing once, which ends an interrupted checkpoint"
+            if read_only
+            else "it was cut: restore it from a backup",
+        )
 
     # --- reading ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,18 @@ def inspect(path: str) -> Header:
             hint="restore it from a backup",
         )
     return header
+
+
+def ends_inside_page(path: str, page_size: int) -> bool:
+    """Tell whether a file at rest ends inside a page. SQLite reads the missing rest as zeros.
+
+    A checkpoint of another process may be about to write the rest: that is waited for.
+    """
+    for _ in range(3):
+        if os.stat(path).st_size % page_size == 0:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _has_content(path: str) -> bool:
