@@ -9,6 +9,7 @@ from benchmarks import (
     batch,
     durable,
     engines,
+    flows,
     hooks,
     memory,
     migrations,
@@ -49,6 +50,7 @@ CASES = {
     "streams": Case("changes followed by consumers and watches", streams.run),
     "timeline": Case("events emitted and delivered; a timeline among many", timeline.run),
     "migrations": Case("100,000 values migrated, durable, end to end", migrations.run),
+    "flows": Case("checkpoints of steps; artifacts in and out, against files", flows.run),
     "observe": Case("increments and gets that are watched, against plain ones", observe.run),
     "engines": Case("the engines side by side, for docs/engines.md", engines.run, usual=False),
 }

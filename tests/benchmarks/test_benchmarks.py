@@ -39,6 +39,8 @@ _ENGINES = {
     "timeline": {"memory", "sqlite", "rocksdb"},
     "observe": {"memory"},
     "hooks": {"memory"},
+    "migrations": {"sqlite", "rocksdb"},
+    "flows": {"sqlite", "rocksdb"},
     "streams": {"sqlite", "rocksdb"},
 }
 

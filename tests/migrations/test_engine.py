@@ -442,6 +442,18 @@ def test_read_only(tmp_path: Path) -> None:
         assert state.revision == revision
 
 
+def test_own_records_are_no_values(memory_store: Stores) -> None:
+    """What Holdfast itself keeps is never migrated: not by a pattern, and not by name."""
+    state = memory_store()
+    fill(state, 1)
+    state.set("workflow:w:step:s", "k", {"n": 1})
+    engine = MigrationEngine(state, [STEP])
+    engine.apply("item", 2)
+    assert engine.apply("item", 2).skipped == 2
+    with pytest.raises(InvalidArgumentError, match="Holdfast's own"):
+        engine.apply("item", 2, scope="custom:holdfast.migrations")
+
+
 def test_files(tmp_path: Path) -> None:
     """Steps come from TOML, JSON and Python files that are named, and are the same."""
     toml = tmp_path / "steps.toml"

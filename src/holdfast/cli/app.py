@@ -17,6 +17,7 @@ from holdfast.cli import (
     observe,
     past,
     records,
+    sessions,
     streams,
     timeline,
     transfer,
@@ -75,7 +76,7 @@ def _options(
 
 _GROUPS = (
     *(records, past, timeline, events, streams, hooks),
-    *(migrate, workflows, transfer, upkeep, observe, bench),
+    *(migrate, workflows, sessions, transfer, upkeep, observe, bench),
 )
 for group in _GROUPS:
     group.register(app)

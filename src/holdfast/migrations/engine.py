@@ -214,7 +214,9 @@ class MigrationEngine:
             asked = (schema, to_version, str(scope), key, settings.on_failure)
             fields = "schema", "to_version", "scope", "key", "on_failure"
             if record["state"] in UNFINISHED and tuple(record[f] for f in fields) == asked:
-                return self.resume(str(record["id"]), settings=settings)
+                run = self.resume(str(record["id"]), settings=settings)
+                if run.state != "rolled_back":  # that was a rollback's end: begin anew
+                    return run
         plans = self._plans(schema, to_version)
         selection = Selection(self._state, str(scope), key, settings.unversioned)
         total = self._survey(selection, plans, settings.allow_loss)

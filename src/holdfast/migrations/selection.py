@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.errors import MigrationPlanError
+from holdfast.errors import InvalidArgumentError, MigrationPlanError
 from holdfast.manager import StateManager
 from holdfast.store.migrated import version_text
 from holdfast.store.past import Found
@@ -51,6 +51,8 @@ class Selection:
 
     def scopes(self) -> list[StateScope]:
         """Return the scopes that fit."""
+        if self._scope.startswith(RESERVED):
+            raise InvalidArgumentError(f"{self._scope} is Holdfast's own, and is not migrated")
         if "*" not in self._scope:
             return [self._state._address.scope(self._scope)]
         fits = _pattern(self._scope)

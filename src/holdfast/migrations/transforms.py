@@ -281,6 +281,11 @@ def _fail(place: Place, trace: Trace, why: str, reason: str) -> MigrationStepErr
     return MigrationStepError(f"{where}: {why}", path=where, reason=reason)
 
 
+def _fixed(parts: tuple[Any, ...]) -> list[Place]:
+    """Return the only place of a path without ``[*]``: most have none, and need no search."""
+    return [] if EVERY in parts else [parts]
+
+
 def _transfer(wanted: Copy | Move) -> Run:
     source, target = parse(wanted.from_field), parse(wanted.to_field)
     if source == target:
@@ -289,12 +294,14 @@ def _transfer(wanted: Copy | Move) -> Run:
     prunes = isinstance(wanted, Move) and wanted.prune
     moves, skips, overwrite = isinstance(wanted, Move), wanted.missing == "skip", wanted.overwrite
 
+    fixed = _fixed(source)
+
     def run(value: Any, trace: Trace) -> None:
-        found = list(places(value, source))
+        found = fixed or list(places(value, source))
         if not found and not skips and get(value, source[: source.index(EVERY)]) is MISSING:  # type: ignore[arg-type]
             raise _fail(source[: source.index(EVERY)], trace, "is missing", "missing")  # type: ignore[arg-type]
         for place in reversed(found):  # from behind: taking one out moves those behind it
-            new = bound(target, source, place)
+            new: Place = target if fixed else bound(target, source, place)  # type: ignore[assignment]
             moved = take(value, place) if moves else copied(get(value, place))
             if moved is MISSING:
                 if skips:
@@ -325,8 +332,10 @@ def _remove(parts: tuple[Any, ...]) -> Run:
 
 
 def _default(parts: tuple[Any, ...], default: Any) -> Run:
+    fixed = _fixed(parts)
+
     def run(value: Any, _trace: Trace) -> None:
-        for place in list(places(value, parts)):
+        for place in fixed or list(places(value, parts)):
             if get(value, place) is MISSING:
                 put(value, place, copied(default))
 
@@ -339,9 +348,10 @@ def _convert(wanted: Convert) -> Run:
             f"nothing converts to {wanted.to!r}", hint=f"there is {', '.join(sorted(KINDS))}"
         )
     parts, to, skips = parse(wanted.field), wanted.to, wanted.missing == "skip"
+    fixed = _fixed(parts)
 
     def run(value: Any, trace: Trace) -> None:
-        for place in list(places(value, parts)):
+        for place in fixed or list(places(value, parts)):
             old = get(value, place)
             if old is MISSING:
                 if skips:
