@@ -10,6 +10,7 @@ import typer
 
 import holdfast
 from holdfast.cli import (
+    agents,
     bench,
     events,
     hooks,
@@ -77,7 +78,7 @@ def _options(
 
 _GROUPS = (
     *(records, past, timeline, events, streams, hooks),
-    *(schemas, migrate, workflows, sessions, transfer, upkeep, observe, bench),
+    *(schemas, migrate, agents, workflows, sessions, transfer, upkeep, observe, bench),
 )
 for group in _GROUPS:
     group.register(app)

@@ -12,7 +12,7 @@ from holdfast.cli.session import Session
 from holdfast.store.lines import to_json as plain
 from holdfast.workflows import RunInfo, StepInfo, WorkflowNotFoundError, Workflows
 
-PANEL = "Workflows and sessions"
+PANEL = "Agents, workflows and sessions"
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The workflow, as workflow:ID.")]
 

@@ -15,6 +15,7 @@ from holdfast.migrations.selection import Item, Selection
 from holdfast.store import intent as wanted
 from holdfast.store.intent import Op
 from holdfast.store.migrated import migration_of
+from holdfast.store.past import Moment
 from holdfast.store.retrying import attempts, exhausted
 
 _BATCH = 500
@@ -83,8 +84,10 @@ def _restored(
 
 def _op(state: StateManager, item: Item) -> Op:
     kernel, stored, place = state._kernel, item.found.record, item.found.place
-    before = kernel.reader.at(place, kernel.outward(stored.previous))
-    if before is None:
+    # As of its own commit a value has not expired: that moment's time, which only the commit's
+    # header knows, need not be looked up.
+    before = kernel.reader.at_moment(place, Moment(kernel.outward(stored.previous), 0))
+    if before is None or before.record.revision != stored.previous:
         raise CorruptionError(
             "the version that a migration replaced is gone", where=f"{item.scope}/{item.key}"
         )
