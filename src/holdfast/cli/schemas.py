@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from holdfast.cli.session import Session
 from holdfast.errors import ConfigurationError, InvalidValueError, UsageError
 from holdfast.schemas import (
     Comparison,
+    Inference,
     InvalidSchemaError,
     StateSchema,
     compare,
@@ -174,6 +176,47 @@ def check(
         )
 
 
+def infer(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the schema is to be called.")],
+    scope: Annotated[
+        str, typer.Option("--scope", metavar="PATTERN", help="Look at scopes like this.")
+    ] = "*",
+    key: Annotated[
+        str, typer.Option("--key", metavar="PATTERN", help="Look at keys like this.")
+    ] = "*",
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Show what was seen, place by place, instead.")
+    ] = False,
+) -> None:
+    """Propose a schema from stored values; nothing is registered, and no value is shown."""
+    pattern = ScopePattern.parse(scope)
+    found = Inference()
+    with session.read() as state:
+        for place in state.scopes():
+            if _internal(place) or not pattern.matches(place):
+                continue
+            for name_of, stored in state.scan(place):
+                if fnmatch.fnmatchcase(name_of, key):
+                    found.add(stored.value)
+    if not counts:
+        session.out.value(plain(found.schema(name).to_data()))
+        return
+    rows = [
+        {"path": each.path, "count": each.count, "types": dict(each.shapes)}
+        for each in found.places()
+    ]
+    for row in rows:
+        if session.json:
+            session.out.object(row)
+        else:
+            types: Any = row["types"]
+            seen = ", ".join(f"{what} {count}" for what, count in types.items())
+            session.out.line(f"{text(row['path'])}\t{row['count']}\t{seen}")
+    if not session.json:
+        session.out.line(f"{found.count} looked at, {found.skipped} skipped (no dict)")
+
+
 def _show_problem(
     session: Session, scope: StateScope, key: str, schema: StateSchema, problem: Any
 ) -> None:
@@ -282,4 +325,5 @@ def register(app: typer.Typer) -> None:
     command(group, "show", panel=PANEL)(show)
     command(group, "diff", panel=PANEL)(diff)
     command(group, "check", panel=PANEL)(check)
+    command(group, "infer", panel=PANEL)(infer)
     app.add_typer(group, name="schema", rich_help_panel=PANEL)

@@ -34,6 +34,7 @@ from holdfast.schemas.errors import (
     SchemaMismatchError,
     SchemaNotFoundError,
 )
+from holdfast.schemas.inferring import Inference, Place
 from holdfast.schemas.json_schema import from_json_schema, from_model, to_json_schema
 from holdfast.schemas.kinds import (
     UUID,
@@ -52,6 +53,7 @@ from holdfast.schemas.kinds import (
 from holdfast.schemas.problem import Problem
 from holdfast.schemas.registry import Binding, SchemaRegistry
 from holdfast.schemas.schema import Compatibility, Dependency, StateSchema
+from holdfast.schemas.types import from_type
 
 __all__ = [
     "UUID",
@@ -72,12 +74,14 @@ __all__ = [
     "Every",
     "Exists",
     "Float",
+    "Inference",
     "Integer",
     "InvalidSchemaError",
     "Kind",
     "Not",
     "Object",
     "OfType",
+    "Place",
     "Problem",
     "Reason",
     "Risk",
@@ -95,5 +99,6 @@ __all__ = [
     "compare",
     "from_json_schema",
     "from_model",
+    "from_type",
     "to_json_schema",
 ]
