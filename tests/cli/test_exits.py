@@ -77,8 +77,8 @@ def test_manual_names_every_command() -> None:
     manual = MANUAL.read_text()
     names = list(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     expected = """agent analyze bench changes compact consumers copy delete diff events export get
-        health history hooks import info inspect ls metrics migrate repair replay rewind scopes
-        session set timeline verify watch workflow"""
+        health history hooks import info inspect ls metrics migrate repair replay rewind schema
+        scopes session set timeline verify watch workflow"""
     assert sorted(names) == expected.split()
     for name in names:
         assert f"| `{name}" in manual

@@ -64,6 +64,8 @@ def test_transcript(path: Path, holdfast_command: Holdfast, tmp_path: Path) -> N
     beside = path.parents[1] / f"audit_{path.stem}.py"  # a module that it names
     if beside.exists():
         shutil.copy(beside, tmp_path)
+    if path.with_suffix("").is_dir():  # files that it names
+        shutil.copytree(path.with_suffix(""), tmp_path, dirs_exist_ok=True)
     transcript = path.read_text()
     comments = [line for line in transcript.splitlines() if line.startswith("#")]
     lines: list[str] = []

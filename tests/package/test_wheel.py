@@ -52,11 +52,12 @@ def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
         "apsw",
         "msgspec",
         "rich",
+        "semver",
         "typer",
         "xxhash",
         "zstandard",
     ]
-    extras = {"dev", "otel", "postgres", "rocksdb", "test"}
+    extras = {"dev", "otel", "postgres", "rocksdb", "schemas", "test"}
     assert set(metadata.get_all("Provides-Extra") or []) == extras
     licence = archive.read(f"{info}/licenses/LICENSE").decode()
     assert licence == (ROOT / "LICENSE").read_text()

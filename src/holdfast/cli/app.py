@@ -18,6 +18,7 @@ from holdfast.cli import (
     observe,
     past,
     records,
+    schemas,
     sessions,
     streams,
     timeline,
@@ -77,7 +78,7 @@ def _options(
 
 _GROUPS = (
     *(records, past, timeline, events, streams, hooks),
-    *(migrate, agents, workflows, sessions, transfer, upkeep, observe, bench),
+    *(schemas, migrate, agents, workflows, sessions, transfer, upkeep, observe, bench),
 )
 for group in _GROUPS:
     group.register(app)
