@@ -31,7 +31,9 @@ def test_the_demo_loses_nothing_and_its_commands_work(tmp_path: Path) -> None:
         r"acknowledged (\d+)\s+found (\d+)\s+lost (\d+)\s+failed checks (\d+)", done.stdout
     )
     assert summary is not None
-    assert summary.groups() == ("500", "500", "0", "0")
+    acknowledged, found, lost, failed = map(int, summary.groups())
+    assert acknowledged >= 500  # the kill comes then, and the writer may be quicker
+    assert (found, lost, failed) == (acknowledged, 0, 0)
 
     commands = re.findall(r"^  (\S*holdfast -s .*)$", done.stdout, re.MULTILINE)
     assert len(commands) == 6
