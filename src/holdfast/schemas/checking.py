@@ -8,7 +8,7 @@ from typing import Any, Final
 from holdfast.errors import ConfigurationError
 from holdfast.schemas.conditions import Predicate, accepts, holds
 from holdfast.schemas.errors import SchemaMismatchError
-from holdfast.schemas.instance import TAG, NotPlainError, instance
+from holdfast.schemas.instance import TAG, NotPlainError, instance, is_instance
 from holdfast.schemas.kinds import (
     UUID,
     Array,
@@ -163,7 +163,7 @@ class Checker:
 def _instance(value: Any) -> tuple[Any, Any]:
     """Return a value as data of JSON, and as it is stored."""
     try:
-        return instance(value), value
+        return value if is_instance(value) else instance(value), value
     except (NotPlainError, RecursionError):
         value = codec.decode(codec.encode(value, max_bytes=_MAX_BYTES))
         return instance(value), value

@@ -25,6 +25,21 @@ class NotPlainError(Exception):
     """The value holds what is no plain data: look at what is stored of it instead."""
 
 
+def is_instance(value: Any) -> bool:
+    """Say whether a value is data of JSON as it is; most values are, and need no copy."""
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or key[:1] == TAG:
+                return False
+            if type(item) not in _SCALARS and not is_instance(item):
+                return False
+        return True
+    if kind is list:
+        return all(type(item) in _SCALARS or is_instance(item) for item in value)
+    return math.isfinite(value) if kind is float else kind in _SCALARS
+
+
 def instance(value: Any) -> Any:
     """Return a value as data of JSON; parts that are such data already are shared.
 
