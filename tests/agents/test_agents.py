@@ -33,8 +33,10 @@ from holdfast.agents import (
     MessageRole,
     PersistentAgentState,
     ToolPerformance,
+    decisions,
     whole_tail,
 )
+from holdfast.errors import InvalidArgumentError
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -96,6 +98,53 @@ def test_a_save_appends_only_what_is_new(state: StateManager) -> None:
     assert sorted(written) == ["agent", "agent", "log", "message/000000000300"]
     assert [n for n, _ in agents.history("a", start=299)] == [299, 300]
     assert [n for n, _ in agents.history("a", start=0, limit=2)] == [0, 1]
+
+
+def test_a_program_may_shorten_its_own_list(state: StateManager) -> None:
+    """What it appends is stored all the same; a list of other messages is refused, not skipped."""
+    agents = AgentManager(state)
+    agents.create("a")
+    agents.append("a", *talk(5))
+    held = agents.load("a")
+    for content in ("x", "y"):
+        del held.conversation_history[:2]
+        held.conversation_history.append(Message("user", content, NOON))
+        agents.save(held)
+    new = [Message("user", content, NOON) for content in ("x", "y")]
+    assert agents.load("a").conversation_history == talk(5) + new
+    held.conversation_history[:] = [Message("user", "z", NOON)]
+    revision = state.revision
+    with pytest.raises(InvalidArgumentError):
+        agents.save(held)
+    assert state.revision == revision
+
+
+def test_a_message_appended_during_a_save_goes_with_the_next(state: StateManager) -> None:
+    """It is not taken for stored."""
+    agents = AgentManager(state)
+    held = agents.create("a")
+    held.conversation_history.append(Message("user", "one", NOON))
+    new = decisions.unsaved(held)
+    held.conversation_history.append(Message("user", "during", NOON))
+    state.transact(lambda tx: decisions.saved(tx, held, new, "turn", NOON))
+    decisions.mark_saved(held, new)
+    agents.save(held)
+    assert [each.content for _, each in agents.history("a")] == ["one", "during"]
+
+
+def test_a_result_without_any_call_hides_and_costs_nothing(state: StateManager) -> None:
+    """It stands for itself: tails and loads reach beyond it, trimming keeps what was asked for."""
+    agents = AgentManager(state)
+    agents.create("a")
+    lone = Message("tool", "r", NOON, tool_call_id="nobody's")
+    agents.append("a", *talk(600), lone)
+    end = [*talk(600)[-4:], lone]
+    assert agents.tail("a", count=5) == end
+    assert agents.tail("a", tokens=5, measure=lambda message: 1) == end
+    held = agents.load("a", tail=5)
+    assert (held.conversation_history, held.first) == (end, 596)
+    assert agents.trim("a", keep=5) == 596
+    assert agents.load("a").conversation_history == end
 
 
 def test_a_save_over_somebody_elses_is_refused(state: StateManager) -> None:

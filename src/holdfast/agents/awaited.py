@@ -39,8 +39,9 @@ class AsyncAgentManager:
 
     async def save(self, state: PersistentAgentState, *, trigger: str = "manual") -> None:
         """See `AgentManager.save`."""
-        await self._transact(lambda tx, now: decisions.saved(tx, state, trigger, now))
-        decisions.mark_saved(state)
+        new = decisions.unsaved(state)
+        await self._transact(lambda tx, now: decisions.saved(tx, state, new, trigger, now))
+        decisions.mark_saved(state, new)
 
     async def update_agent_state(self, id: str, fn: Callable[[PersistentAgentState], T]) -> T:
         """See `AgentManager.update_agent_state`; `fn` is a plain function."""

@@ -19,6 +19,7 @@ from holdfast.agents.model import (
     message_key,
     scope_of,
 )
+from holdfast.errors import InvalidArgumentError
 
 T = TypeVar("T")
 
@@ -76,6 +77,7 @@ def state_of(
         saved=len(messages),
         generation=record.generation,
         summary=log.summary,
+        last=messages[-1] if messages else None,
     )
 
 
@@ -113,8 +115,36 @@ def _append(tx: Any, id: str, log: LogRecord, messages: Sequence[Message], now: 
     return first
 
 
-def saved(tx: Any, state: PersistentAgentState, trigger: str, now: datetime) -> None:
-    """Store a state: its document, and the messages that are not stored yet.
+def unsaved(state: PersistentAgentState) -> tuple[Message, ...]:
+    """Return the messages of a state that are new: those behind the last that is stored.
+
+    The program may have dropped earlier ones from its list; they stay stored.
+
+    Raises:
+        InvalidArgumentError: The last that is stored is gone: which are new cannot be told.
+    """
+    history = state.conversation_history
+    at = state.saved
+    if state.last is None or (0 < at <= len(history) and history[at - 1] is state.last):
+        return tuple(history[at:])
+    for at in range(len(history) - 1, -1, -1):
+        if history[at] is state.last:
+            return tuple(history[at + 1 :])
+    raise InvalidArgumentError(
+        f"the last stored message of agent {state.agent_id!r} is gone from its"
+        " conversation_history, so which messages are new cannot be told; nothing was written",
+        hint="append behind what was loaded; trim() forgets what is stored",
+    )
+
+
+def saved(
+    tx: Any,
+    state: PersistentAgentState,
+    new: Sequence[Message],
+    trigger: str,
+    now: datetime,
+) -> None:
+    """Store a state: its document, and `new` behind what is stored of its conversation.
 
     Raises:
         AgentMovedOnError: The document or the conversation is not what was loaded.
@@ -126,14 +156,15 @@ def saved(tx: Any, state: PersistentAgentState, trigger: str, now: datetime) -> 
             f"agent {name!r} has been saved by somebody else since it was loaded", agent=name
         )
     tx.set(scope_of(name), model.AGENT, record_of(state, trigger, now))
-    _append(tx, name, log, state.conversation_history[state.saved :], now)
+    _append(tx, name, log, new, now)
     told = {"agent": name, "trigger": trigger, "schema_version": state.schema_version}
     tx.emit("agent.saved", told, scope=scope_of(name))
 
 
-def mark_saved(state: PersistentAgentState) -> None:
-    """Note in a state that it is stored."""
-    state.saved = len(state.conversation_history)
+def mark_saved(state: PersistentAgentState, new: Sequence[Message]) -> None:
+    """Note in a state that its document and `new` are stored, and no message besides."""
+    state.saved += len(new)
+    state.last = new[-1] if new else state.last
     state.generation += 1
 
 

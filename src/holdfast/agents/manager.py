@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from holdfast.agents import decisions, model, transfer
-from holdfast.agents.conversation import Measure, whole_tail
+from holdfast.agents.conversation import Measure, unanswerable, whole_tail
 from holdfast.agents.errors import AgentFileError, AgentNotFoundError
 from holdfast.agents.model import (
     AgentInfo,
@@ -72,13 +72,18 @@ class AgentManager:
         with self._state.snapshot() as snapshot:
             record, log = decisions.known(snapshot, id)
             first = log.first if tail is None else max(log.first, log.length - tail)
-            read = [
-                snapshot.get(scope_of(id), message_key(number), type=Message)
-                for number in range(first, log.length)
-            ]
-            messages = [each for each in read if each is not None]
+            messages, stop = list[Message](), log.length
+            while True:
+                read = [
+                    snapshot.get(scope_of(id), message_key(number), type=Message)
+                    for number in range(first, stop)
+                ]
+                messages = [each for each in read if each is not None] + messages
+                if first == log.first or not unanswerable(messages):
+                    break
+                first, stop = max(log.first, first - _PAGE), first
         if tail is not None:
-            messages = whole_tail(messages, count=tail)
+            messages = whole_tail(messages, count=tail, complete=True)
         return decisions.state_of(id, record, log, messages)
 
     def save(self, state: PersistentAgentState, *, trigger: str = "manual") -> None:
@@ -89,8 +94,9 @@ class AgentManager:
         Raises:
             AgentMovedOnError: Somebody else has saved since it was loaded; nothing was written.
         """
-        self._transact(lambda tx, now: decisions.saved(tx, state, trigger, now))
-        decisions.mark_saved(state)
+        new = decisions.unsaved(state)
+        self._transact(lambda tx, now: decisions.saved(tx, state, new, trigger, now))
+        decisions.mark_saved(state, new)
 
     def update_agent_state(self, id: str, fn: Callable[[PersistentAgentState], T]) -> T:
         """Change an agent by ``fn(state)``, and return what that returned; no change is lost.
@@ -174,11 +180,12 @@ class AgentManager:
             start = max(log.first, first - _PAGE)
             messages = [each for _, each in self._messages(id, start, first)] + messages
             first = start
-            if count is not None and len(messages) >= count:
+            enough = (count is not None and len(messages) >= count) or (
+                tokens is not None and sum(map(measure, messages)) > tokens
+            )
+            if enough and not unanswerable(messages):
                 break
-            if tokens is not None and sum(map(measure, messages)) > tokens:
-                break
-        return whole_tail(messages, count=count, tokens=tokens, measure=measure)
+        return whole_tail(messages, count=count, tokens=tokens, measure=measure, complete=True)
 
     def trim(self, id: str, *, keep: int, summarise: Summarise | None = None) -> int:
         """Forget all but the end of a conversation, and return how many messages went.

@@ -106,6 +106,7 @@ class PersistentAgentState(msgspec.Struct):
         schema_version: Of the document, the program's.
         first: Number of the first message of `conversation_history`.
         saved: How many messages of it are stored.
+        last: The last of it that is stored; what stands behind it is new.
         generation: How often the document that was loaded had been saved.
         summary: What stands for messages that were trimmed.
     """
@@ -121,6 +122,7 @@ class PersistentAgentState(msgspec.Struct):
     saved: int = 0
     generation: int = 0
     summary: Message | None = None
+    last: Message | None = None
 
 
 class AgentRecord(msgspec.Struct, omit_defaults=True):
