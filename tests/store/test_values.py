@@ -100,6 +100,8 @@ EXACT = [
     dt.datetime.min, dt.datetime.max, dt.timedelta.min, dt.timedelta.max, dt.time.max,
     dt.datetime(2024, 2, 29, 1, 2, 3, 4, tzinfo=dt.UTC),
     dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=-5, seconds=7, microseconds=9))),
+    *(dt.time(1, tzinfo=dt.timezone(dt.timedelta(microseconds=n))) for n in (1, -1, 999_999)),
+    *(dt.datetime(1, 1, 2, tzinfo=dt.timezone(dt.timedelta(microseconds=n))) for n in (1, -1)),
     {"__type__": "datetime", "$date": 1, "__class__": "os.system", "value": "!!python/object"},
     {"type": "set", "value": [1]}, {"": {"": {"": []}}}, {"a.b": 1, "a[0]": 2, "$": 3},
     [[[]], [{}], {}], {"n": [1, 1.0, True, "1", b"1"]},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -116,26 +116,25 @@ def _timedelta(data: bytes) -> dt.timedelta:
     return dt.timedelta(days, seconds, microseconds)
 
 
-def _moment(data: bytes) -> tuple[str, int]:
-    text, mark, _ = data.decode().partition("#")
-    return text, 1 if mark else 0
+M = TypeVar("M", dt.datetime, dt.time)
 
 
-def _datetime(data: bytes) -> dt.datetime:
-    text, fold = _moment(data)
-    return dt.datetime.fromisoformat(text).replace(fold=fold)
-
-
-def _time(data: bytes) -> dt.time:
-    text, fold = _moment(data)
-    return dt.time.fromisoformat(text).replace(fold=fold)
+def parse_moment(kind: type[M], text: str) -> M:
+    """Return the datetime or time of an ISO text, with ``#1`` behind it where its fold is 1."""
+    text, mark, _ = text.partition("#")
+    found = kind.fromisoformat(text)
+    if text[-7:-6] == "." and text[-16:-15] in ("+", "-") and found.tzinfo is dt.UTC:
+        # CPython takes an offset of less than a second for UTC.
+        offset = dt.timedelta(microseconds=int(text[-6:]))
+        found = found.replace(tzinfo=dt.timezone(offset if text[-16] == "+" else -offset))
+    return found.replace(fold=1 if mark else 0)
 
 
 _RAISERS: Final[dict[int, Callable[[bytes], Any]]] = {
     BIGINT: lambda data: int.from_bytes(data, signed=True),
-    DATETIME: _datetime,
+    DATETIME: lambda data: parse_moment(dt.datetime, data.decode()),
     DATE: lambda data: dt.date.fromisoformat(data.decode()),
-    TIME: _time,
+    TIME: lambda data: parse_moment(dt.time, data.decode()),
     TIMEDELTA: _timedelta,
     UUID_: lambda data: UUID(bytes=data),
     DECIMAL: lambda data: Decimal(data.decode()),

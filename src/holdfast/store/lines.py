@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from holdfast.errors import FormatVersionError, InvalidArgumentError
+from holdfast.store.codec import parse_moment
 from holdfast.store.scope import StateScope
 from holdfast.store.value import SetOperation, StateClass, StateValue
 
@@ -89,10 +90,10 @@ def _untagged(name: Any, value: Any) -> Any:
             return {str(k): from_json(v) for k, v in value}
         case "bytes":
             return base64.b64decode(value, validate=True)
-        case "datetime" | "time":
-            text, mark, _ = value.partition("#")
-            kind = dt.datetime if name == "datetime" else dt.time
-            return kind.fromisoformat(text).replace(fold=1 if mark else 0)
+        case "datetime":
+            return parse_moment(dt.datetime, value)
+        case "time":
+            return parse_moment(dt.time, value)
         case "date":
             return dt.date.fromisoformat(value)
         case "timedelta":
