@@ -141,7 +141,7 @@ class AgentManager:
             raise AgentNotFoundError(f"there is no agent {id!r}", agent=id)
         self._transact(lambda tx, _: decisions.claimed(tx, id, builder, exists=exists))
         self._wipe(id, builder, everything=True)
-        self._transact(lambda tx, _: decisions.built(tx, id, builder, [(model.LOG, None)]))
+        self._write(id, builder, [(model.LOG, None)])
 
     # --- the conversation -------------------------------------------------------------------
 
@@ -328,10 +328,13 @@ class AgentManager:
         for row in rows:
             batch.append(row)
             if len(batch) == _PAGE:
-                self._transact(lambda tx, _, part=batch: decisions.built(tx, id, builder, part))  # type: ignore[misc]
+                self._write(id, builder, batch)
                 batch = []
         batch += [(model.LOG, log), (model.AGENT, record)]
-        self._transact(lambda tx, _: decisions.built(tx, id, builder, batch))
+        self._write(id, builder, batch)
+
+    def _write(self, id: str, builder: str, rows: Sequence[tuple[str, Any]]) -> None:
+        self._transact(lambda tx, _: decisions.built(tx, id, builder, rows))
 
     def _wipe(self, id: str, builder: str, *, everything: bool = False) -> None:
         """Delete what a build or a delete that was cut off has left, in bounded commits."""
@@ -341,7 +344,7 @@ class AgentManager:
                 rows = [(key, None) for key in keys if key != model.LOG]
                 if not rows:
                     break
-                self._transact(lambda tx, _, part=rows: decisions.built(tx, id, builder, part))  # type: ignore[misc]
+                self._write(id, builder, rows)
 
 
 def estimated_tokens(message: Message) -> int:

@@ -110,6 +110,7 @@ def _callable(fn: Callable[Concatenate[Session, P], None], *, store: bool) -> Ca
             for option, (kind, default) in shared.items()
         ),
     ]
+    # Typer reads it; the type of functions does not know that they may have one.
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
     call.__doc__ = fn.__doc__

@@ -59,7 +59,8 @@ class SwitchedReader:
     def live(self, place: bytes, raw: bytes | None) -> Found | None:
         """Parse what `SwitchedEngine.get_many` returned, whichever store it came from."""
         if isinstance(raw, Spilled):  # read before the switch back
-            return self._kernel.stand_in.reader.live(place, raw)  # type: ignore[no-any-return]
+            spilled: Found | None = self._kernel.stand_in.reader.live(place, raw)
+            return spilled
         found: Found | None = self._kernel.call(lambda side: side.reader.live(place, raw))
         return found
 

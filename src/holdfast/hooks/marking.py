@@ -67,7 +67,7 @@ def load_hook(name: str) -> Callable[..., Any]:
     """
     for entry in installed():
         if entry.name == name:
-            return _callable(_imported(entry.load, name), name)
+            return _callable(imported(entry.load, f"the hook {name}"), name)
     module, colon, attribute = name.partition(":")
     if not colon:
         known = ", ".join(entry.name for entry in installed()) or "none is installed"
@@ -76,9 +76,9 @@ def load_hook(name: str) -> Callable[..., Any]:
             hint=f"there is: {known}; module:function names any other",
         )
     if module.endswith(".py"):
-        found = _imported(lambda: load_file(Path(module)), name)
+        found = imported(lambda: load_file(Path(module)), f"the hook {name}")
     else:
-        found = _imported(lambda: importlib.import_module(module), name)
+        found = imported(lambda: importlib.import_module(module), f"the hook {name}")
     for part in attribute.split("."):
         found = getattr(found, part, None)
         if found is None:
@@ -96,10 +96,10 @@ def load_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigurationError(f"there is no Python file {path}")
-    module = importlib.util.module_from_spec(spec)
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
     sys.modules[name] = module
     try:
-        _imported(lambda: spec.loader.exec_module(module), str(path))  # type: ignore[union-attr]
+        imported(lambda: loader.exec_module(module), f"the hook {path}")
     except BaseException:
         del sys.modules[name]
         raise
@@ -126,15 +126,18 @@ def _marking(phase: str, options: dict[str, Any]) -> Callable[[F], F]:
     return put
 
 
-def _imported(load: Callable[[], Any], name: str) -> Any:
+def imported(load: Callable[[], Any], what: str) -> Any:
+    """Import something that the program has named.
+
+    Raises:
+        ConfigurationError: That failed.
+    """
     try:
         return load()
     except StateError:
         raise
     except Exception as error:
-        raise ConfigurationError(
-            f"importing the hook {name} failed: {type(error).__name__}"
-        ) from error
+        raise ConfigurationError(f"importing {what} failed: {type(error).__name__}") from error
 
 
 def _callable(found: Any, name: str) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ import fnmatch
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from holdfast.errors import ConfigurationError, InvalidArgumentError
 from holdfast.keys import normal_text
@@ -130,10 +130,8 @@ def _named(
 ) -> frozenset[Named] | None:
     if given is None:
         return None
-    try:
-        several = [given] if isinstance(given, str | kind) else list(given)  # type: ignore[arg-type]
-    except TypeError:
-        several = [given]  # type: ignore[list-item]
+    one = isinstance(given, str | kind) or not isinstance(given, Iterable)
+    several: list[object] = [given] if one else list(cast("Iterable[object]", given))
     found = []
     for each in several:
         if not isinstance(each, kind):

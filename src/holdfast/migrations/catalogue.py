@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import msgspec
 
-from holdfast.errors import ConfigurationError, InvalidArgumentError, StateError
-from holdfast.hooks.marking import load_file
+from holdfast.errors import ConfigurationError, InvalidArgumentError
+from holdfast.hooks.marking import imported, load_file
 from holdfast.migrations.functions import Functions, mark_of
 from holdfast.migrations.steps import MigrationStep, Step, prepared, python_step, step_of
 
@@ -73,7 +73,7 @@ class Catalogue:
         Raises:
             ConfigurationError: Importing it failed.
         """
-        self.add(_imported(lambda: importlib.import_module(name), name))
+        self.add(imported(lambda: importlib.import_module(name), f"the migrations {name}"))
 
     def add_installed(self, names: Iterable[str] | None = None) -> None:
         """Add what the entry points of ``holdfast.migrations`` name: all, or those named here.
@@ -85,7 +85,7 @@ class Catalogue:
         for name in found if names is None else names:
             if name not in found:
                 raise ConfigurationError(f"no migrations {name!r} are installed")
-            self.add(_imported(found[name].load, name))
+            self.add(imported(found[name].load, f"the migrations {name}"))
 
     def steps(self, schema: str) -> dict[int, Step]:
         """Return the steps of a schema, by the version that they start from.
@@ -139,14 +139,3 @@ class Catalogue:
 
 def _json(raw: bytes) -> Any:
     return msgspec.json.decode(raw)
-
-
-def _imported(load: Callable[[], Any], name: str) -> Any:
-    try:
-        return load()
-    except StateError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(
-            f"importing the migrations {name} failed: {type(error).__name__}"
-        ) from error

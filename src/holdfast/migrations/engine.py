@@ -8,7 +8,6 @@ finishes, and no value goes through a step twice.
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,8 +15,6 @@ from dataclasses import replace
 from datetime import UTC
 from time import perf_counter
 from typing import Any
-
-from xxhash import xxh3_128_hexdigest
 
 from holdfast.clock import from_ns
 from holdfast.errors import (
@@ -31,7 +28,9 @@ from holdfast.manager import StateManager
 from holdfast.migrations.batch import Batcher, ValueFailedError
 from holdfast.migrations.catalogue import Catalogue
 from holdfast.migrations.ledger import Ledger, shown
+from holdfast.migrations.pacing import Pacer
 from holdfast.migrations.planner import Plan, plan
+from holdfast.migrations.plans import Plans
 from holdfast.migrations.report import (
     UNFINISHED,
     DryRun,
@@ -45,7 +44,7 @@ from holdfast.migrations.restoring import restore
 from holdfast.migrations.selection import Item, Selection
 from holdfast.migrations.settings import RunSettings
 from holdfast.migrations.transforms import Trace
-from holdfast.store.codec import decode, encode
+from holdfast.store.codec import decode
 from holdfast.store.scope import StateScope
 
 Scope = StateScope | str
@@ -289,13 +288,13 @@ class MigrationEngine:
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _plans(self, schema: str, to_version: int) -> _Plans:
-        return _Plans(self, schema, to_version)
+    def _plans(self, schema: str, to_version: int) -> Plans:
+        return Plans(self.catalogue, schema, to_version)
 
     def _selection(self, record: dict[str, Any]) -> Selection:
         return Selection(self._state, record["scope"], record["key"], record["unversioned"])
 
-    def _survey(self, selection: Selection, plans: _Plans, allow_loss: bool) -> int:
+    def _survey(self, selection: Selection, plans: Plans, allow_loss: bool) -> int:
         """Count what is to be done, and refuse what cannot or should not be, before any write."""
         total = 0
         for item in selection.items():
@@ -307,7 +306,7 @@ class MigrationEngine:
         return total
 
     def _run(
-        self, record: dict[str, Any], selection: Selection, plans: _Plans, settings: RunSettings
+        self, record: dict[str, Any], selection: Selection, plans: Plans, settings: RunSettings
     ) -> Run:
         began, id_ = perf_counter(), str(record["id"])
         aside = {
@@ -315,7 +314,7 @@ class MigrationEngine:
             for note in self._ledger.kept("quarantine", id_)
         }
         batcher = Batcher(self._state, self._ledger, selection, plans, record, settings, aside)
-        pacer = _Pacer(settings, int(record["total"]))
+        pacer = Pacer(settings, int(record["total"]))
         skipped = [0]
         try:
             self._batches(_todo(selection, plans.to_version, skipped), batcher, pacer, settings)
@@ -348,7 +347,7 @@ class MigrationEngine:
         return self._shown(self._ledger.read(id_), perf_counter() - began)
 
     def _batches(
-        self, items: Iterator[Item], batcher: Batcher, pacer: _Pacer, settings: RunSettings
+        self, items: Iterator[Item], batcher: Batcher, pacer: Pacer, settings: RunSettings
     ) -> None:
         """Hand batches to workers, a few ahead; the first that fails ends it, the others finish."""
         waiting: deque[Future[int]] = deque()
@@ -444,55 +443,6 @@ class MigrationEngine:
 
     def _now(self) -> str:
         return from_ns(self._state._kernel.clock.now_ns()).astimezone(UTC).isoformat()
-
-
-class _Plans:
-    """The plans of a run, one for each version that is met; safe for many threads."""
-
-    def __init__(self, engine: MigrationEngine, schema: str, to_version: int) -> None:
-        self._engine, self._schema, self.to_version = engine, schema, to_version
-        self._steps = engine.catalogue.steps(schema)
-        self.made: dict[int, Plan] = {}
-        if not self._steps:
-            raise MigrationPlanError(
-                f"no step of {schema} is known", hint="load the steps: a file, or a module"
-            )
-
-    def __call__(self, version: int) -> Plan:
-        found = self.made.get(version)
-        if found is None:
-            found = plan(self._steps, self._schema, version, self.to_version)
-            self.made[version] = found
-        return found
-
-    def digest(self) -> str:
-        """Return what tells these steps from others: their data; of functions only the name."""
-        steps = [
-            [each.from_version, each.to_version, each.name, each.lossless, each.data]
-            for each in sorted(self._steps.values(), key=lambda step: step.from_version)
-        ]
-        return xxh3_128_hexdigest(encode(steps, max_bytes=1 << 24))
-
-
-class _Pacer:
-    """Tells progress, and keeps a run from going faster than it may."""
-
-    def __init__(self, settings: RunSettings, total: int) -> None:
-        self._rate, self._progress = settings.rate, settings.progress
-        self._total, self._done, self._handed = total, 0, 0
-        self._began = perf_counter()
-
-    def handed(self, number: int) -> None:
-        self._handed += number
-        if self._rate is not None:
-            ahead = self._handed / self._rate - (perf_counter() - self._began)
-            if ahead > 0:
-                time.sleep(ahead)
-
-    def done(self, number: int) -> None:
-        self._done += number
-        if self._progress is not None:
-            self._progress(self._done, max(self._total, self._done))
 
 
 def _next(items: Iterator[Item], size: int) -> list[Item]:

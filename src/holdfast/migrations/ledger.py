@@ -7,7 +7,7 @@ kill between the two cannot be.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from xxhash import xxh3_128_hexdigest
 
@@ -17,6 +17,7 @@ from holdfast.migrations.report import Run
 from holdfast.store import intent as wanted
 from holdfast.store.happening import emitted
 from holdfast.store.intent import Emitted, Intent, Op, Prepared
+from holdfast.store.options import WriteOptions
 from holdfast.store.scope import StateScope
 from holdfast.store.value import MISSING
 
@@ -82,13 +83,15 @@ class Ledger:
         """Return an event of a run."""
         return emitted(self._kernel.payloads, self._address, SCOPE, f"migration.{name}", data)
 
-    def commit(self, ops: list[Op], events: list[Emitted], **options: Any) -> Intent:
+    def commit(
+        self, ops: list[Op], events: list[Emitted], **options: Unpack[WriteOptions]
+    ) -> Intent:
         """Commit operations with events.
 
         Raises:
             StateError: As `StateManager.set`.
         """
-        intent = self._state._writer.intent(ops, None, None, options)  # type: ignore[arg-type]
+        intent = self._state._writer.intent(ops, None, None, options)
         intent.events = events
         return self._kernel.commit(intent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,14 +14,14 @@ from holdfast.engines.postgres.talk import Row, Talk
 from holdfast.errors import ClosedError
 
 
-class PostgresView:
+class PostgresView(ABC):
     """Keys and values by statements that a subclass runs."""
 
     def __init__(self, statements: Statements) -> None:
         self._sql = statements
 
-    def _ask(self, text: bytes, arguments: tuple[Any, ...]) -> list[Row]:
-        raise NotImplementedError
+    @abstractmethod
+    def _ask(self, text: bytes, arguments: tuple[Any, ...]) -> list[Row]: ...
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""

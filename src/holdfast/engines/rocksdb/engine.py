@@ -71,7 +71,8 @@ class RocksDBEngine:
     def get(self, key: bytes) -> bytes | None:
         """Return the committed value of `key`, or None."""
         try:
-            return self._snapshot[key]  # type: ignore[no-any-return]
+            value: bytes = self._snapshot[key]
+            return value
         except Exception as error:  # noqa: BLE001 - rocksdict's own class
             if error.args == library.ABSENT:
                 return None

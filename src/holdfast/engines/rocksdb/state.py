@@ -53,7 +53,8 @@ class State:
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key` in this state, or None."""
         try:
-            return self.snapshot[key]  # type: ignore[no-any-return]
+            value: bytes = self.snapshot[key]
+            return value
         except Exception as error:  # noqa: BLE001 - rocksdict's own class
             if error.args == library.ABSENT:
                 return None

@@ -86,7 +86,7 @@ class SqliteEngine:
                 session.verify_identity(writable=not read_only)
             self._require_whole_pages(read_only=read_only)
         except BaseException:
-            self._readers.close()
+            self._connections.close(keep_log=True)
             self._turnstile.close()
             raise
         # Held here, as forks know it only weakly.
