@@ -31,7 +31,8 @@ from holdfast.migrations.functions import Functions
 from holdfast.migrations.paths import parse, path_text
 from holdfast.migrations.planner import plan
 from holdfast.migrations.steps import prepared
-from holdfast.migrations.transforms import Trace, Transformation, dump, load
+from holdfast.migrations.transformations import Transformation, dump, load
+from holdfast.migrations.transforms import Trace
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from holdfast.migrations.planner import Plan
 from holdfast.migrations.report import DryRun, KeyChange, MigrationResult, Run
 from holdfast.migrations.settings import RunSettings
 from holdfast.migrations.steps import Condition, MigrationStep
-from holdfast.migrations.transforms import (
+from holdfast.migrations.transformations import (
     Convert,
     Copy,
     Custom,
@@ -26,8 +26,8 @@ from holdfast.migrations.transforms import (
     Rename,
     Split,
     Validation,
-    apply,
 )
+from holdfast.migrations.transforms import apply
 from holdfast.store.value import MISSING, MigrationInfo
 
 __all__ = [

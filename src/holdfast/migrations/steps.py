@@ -11,18 +11,8 @@ import msgspec
 from holdfast.errors import InvalidArgumentError, MigrationStepError, StateError
 from holdfast.migrations.functions import Functions
 from holdfast.migrations.paths import EVERY, get, parse, places
-from holdfast.migrations.transforms import (
-    Run,
-    Trace,
-    Transformation,
-    compiled,
-    copied,
-    dump,
-    inverse,
-    load,
-    loses,
-    same,
-)
+from holdfast.migrations.transformations import Transformation, dump, inverse, load, loses
+from holdfast.migrations.transforms import Run, Trace, compiled, copied, same
 from holdfast.store.value import MISSING
 
 _TYPES = {
