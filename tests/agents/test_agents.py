@@ -400,3 +400,70 @@ def test_the_faces_have_the_same_verbs() -> None:
             assert list(inspect.signature(other).parameters.values()) == list(
                 inspect.signature(verb).parameters.values()
             )
+
+
+def test_numbers_below_zero_are_refused(state: StateManager) -> None:
+    """Nothing is forgotten because of a wrong sign."""
+    agents = AgentManager(state)
+    agents.create("a")
+    agents.append("a", *talk(4))
+    for call in (
+        lambda: agents.trim("a", keep=-1),
+        lambda: agents.load("a", tail=-3),
+        lambda: agents.history("a", limit=-1),
+        lambda: agents.history("a", start=-1),
+        lambda: agents.tail("a", count=-1),
+        lambda: agents.tail("a", tokens=-1),
+    ):
+        with pytest.raises(InvalidArgumentError, match="0 or more"):
+            call()
+    assert agents.load("a").conversation_history == talk(4)
+
+
+def test_trimming_beside_an_append_parts_no_call(
+    state: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept is counted from one look at the conversation."""
+    agents = AgentManager(state)
+    agents.create("a")
+    agents.append(
+        "a",
+        Message("user", "q", NOON),
+        Message("assistant", "", NOON, tool_calls=["1"]),
+        Message("tool", "r", NOON, tool_call_id="1"),
+    )
+    look = agents._log
+
+    def late(id: str) -> Any:
+        found = look(id)
+        if found.length == 3:
+            agents.append("a", Message("user", "late", NOON))
+        return found
+
+    monkeypatch.setattr(agents, "_log", late)
+    agents.trim("a", keep=2)
+    assert [m.role for m in agents.load("a").conversation_history] == ["assistant", "tool", "user"]
+
+
+def test_a_diff_goes_by_the_numbers_of_messages(state: StateManager) -> None:
+    """One of them may have been trimmed."""
+    agents = AgentManager(state)
+    agents.create("a")
+    agents.append("a", *talk(6))
+    agents.fork("a", "b")
+    agents.trim("b", keep=2)
+    agents.append("b", Message("user", "only b"))
+    found = agents.diff("a", "b")
+    del found["document"]
+    assert found == {"messages_in_common": 2, "messages_of_one": 0, "messages_of_other": 1}
+
+
+def test_every_way_to_make_an_agent_tells_it(state: StateManager, tmp_path: Path) -> None:
+    """Created, forked, imported; in the commit that makes it."""
+    agents = AgentManager(state)
+    agents.create("a")
+    agents.fork("a", "b")
+    agents.export("a", tmp_path / "a.json")
+    agents.import_(tmp_path / "a.json", id="c")
+    told = [e.data for e in state.events.read() if e.name == "agent.created"]
+    assert told == [{"agent": "a"}, {"agent": "b", "forked_from": "a"}, {"agent": "c"}]

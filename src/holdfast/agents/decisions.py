@@ -228,6 +228,15 @@ def claimed(tx: Any, id: str, builder: str, *, exists: bool) -> None:
     tx.set(scope_of(id), model.LOG, LogRecord(builder=builder))
 
 
+def finished(
+    tx: Any, id: str, builder: str, rows: Sequence[tuple[str, Any]], origin: str | None
+) -> None:
+    """Write the last rows of an agent that is being built, its document among them."""
+    built(tx, id, builder, rows)
+    told = {"agent": id} if origin is None else {"agent": id, "forked_from": origin}
+    tx.emit("agent.created", told, scope=scope_of(id))
+
+
 def built(tx: Any, id: str, builder: str, rows: Sequence[tuple[str, Any]]) -> None:
     """Write rows of an agent that is being built; None deletes.
 

@@ -69,6 +69,7 @@ class AgentManager:
         Raises:
             AgentNotFoundError: There is none.
         """
+        _refuse_negative(tail=tail)
         with self._state.snapshot() as snapshot:
             record, log = decisions.known(snapshot, id)
             first = log.first if tail is None else max(log.first, log.length - tail)
@@ -151,6 +152,7 @@ class AgentManager:
 
     def history(self, id: str, *, start: int = 0, limit: int | None = None) -> Numbered:
         """Return messages with their numbers, from `start` on: the next page begins behind them."""
+        _refuse_negative(start=start, limit=limit)
         log = self._log(id)
         stop = log.length if limit is None else min(log.length, max(start, log.first) + limit)
         return list(self._messages(id, max(start, log.first), stop))
@@ -173,8 +175,12 @@ class AgentManager:
         """
         if count is None and tokens is None:
             raise InvalidArgumentError("tail takes count or tokens, or both")
-        measure = measure or estimated_tokens
-        log = self._log(id)
+        _refuse_negative(count=count, tokens=tokens)
+        return self._tail(id, self._log(id), count, tokens, measure or estimated_tokens)
+
+    def _tail(
+        self, id: str, log: LogRecord, count: int | None, tokens: int | None, measure: Measure
+    ) -> Messages:
         first, messages = log.length, list[Message]()
         while first > log.first:
             start = max(log.first, first - _PAGE)
@@ -196,8 +202,9 @@ class AgentManager:
             summarise: Makes one message of those that go, an earlier summary first. Without it
                 they go without one, and an earlier summary stays.
         """
+        _refuse_negative(keep=keep)
         log = self._log(id)
-        kept = len(self.tail(id, count=keep)) if keep else 0
+        kept = len(self._tail(id, log, keep, None, estimated_tokens))
         first = max(log.first, log.length - kept)
         summary = log.summary
         if summarise is not None and first > log.first:
@@ -240,12 +247,16 @@ class AgentManager:
                 for prefix in model.OWN
                 for key, value in snapshot.scan(scope_of(id), prefix=prefix)
             )
-            self._build(new_id, record, log, ((k, getattr(v, "value", v)) for k, v in rows))
+            plain = ((key, getattr(value, "value", value)) for key, value in rows)
+            self._build(new_id, record, log, plain, origin=id)
 
     def diff(self, one: str, other: str) -> dict[str, Any]:
         """Say in what two agents differ: paths of the document, and where conversations part."""
         first, second = self.load(one), self.load(other)
-        conversations = first.conversation_history, second.conversation_history
+        start = max(first.first, second.first)  # what one of them has trimmed cannot be compared
+        conversations = [
+            each.conversation_history[start - each.first :] for each in (first, second)
+        ]
         same = 0
         for a, b in zip(*conversations, strict=False):
             if a != b:
@@ -318,7 +329,12 @@ class AgentManager:
                     yield number, msgspec.convert(value, Message)
 
     def _build(
-        self, id: str, record: AgentRecord, log: LogRecord, rows: Iterable[tuple[str, Any]]
+        self,
+        id: str,
+        record: AgentRecord,
+        log: LogRecord,
+        rows: Iterable[tuple[str, Any]],
+        origin: str | None = None,
     ) -> None:
         """Write an agent row by row; there is none of its id before the document, the last."""
         builder = secrets.token_hex(8)
@@ -331,7 +347,7 @@ class AgentManager:
                 self._write(id, builder, batch)
                 batch = []
         batch += [(model.LOG, log), (model.AGENT, record)]
-        self._write(id, builder, batch)
+        self._transact(lambda tx, _: decisions.finished(tx, id, builder, batch, origin))
 
     def _write(self, id: str, builder: str, rows: Sequence[tuple[str, Any]]) -> None:
         self._transact(lambda tx, _: decisions.built(tx, id, builder, rows))
@@ -345,6 +361,12 @@ class AgentManager:
                 if not rows:
                     break
                 self._write(id, builder, rows)
+
+
+def _refuse_negative(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < 0:
+            raise InvalidArgumentError(f"{name} is 0 or more, not {number}")
 
 
 def estimated_tokens(message: Message) -> int:
